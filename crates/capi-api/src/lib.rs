@@ -1,1 +1,21 @@
-//! (module documentation follows)
+//! The kinds of Cluster API as Rust types, and the pure rules that everybody who touches them shares.
+//!
+//! Each API group is a module with one submodule per version; `capi_api::core::v1beta2::Machine` is what its Go twin is
+//! called. [`crd`] turns the types into custom resource definitions.
+//!
+//! What must not be here: I/O, clients, controllers, clocks. Data in, data out.
+
+#[allow(missing_docs)]
+pub mod addons;
+#[allow(missing_docs)]
+pub mod bootstrap;
+#[allow(missing_docs)]
+pub mod controlplane;
+#[allow(missing_docs)]
+pub mod core;
+pub mod crd;
+#[allow(missing_docs)]
+pub mod ipam;
+#[allow(missing_docs)]
+pub mod runtime;
+mod wire;

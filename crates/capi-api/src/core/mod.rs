@@ -1,0 +1,3 @@
+//! (module)
+
+pub mod v1beta2;

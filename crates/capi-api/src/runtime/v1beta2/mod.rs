@@ -1,0 +1,5 @@
+//! (module)
+
+mod extension_config;
+
+pub use extension_config::*;
