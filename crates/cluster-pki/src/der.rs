@@ -78,8 +78,18 @@ pub(crate) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The algorithm, curve (for ECDSA) and inner key of a PKCS#8 structure; `None` if `der` is something else.
-pub(crate) fn open_pkcs8(der: &[u8]) -> Result<Option<(&[u8], Option<&[u8]>, &[u8])>> {
+/// The parts of a PKCS#8 structure that matter here.
+pub(crate) struct Pkcs8<'a> {
+    /// The algorithm's object identifier.
+    pub(crate) algorithm: &'a [u8],
+    /// The curve's object identifier, for ECDSA.
+    pub(crate) curve: Option<&'a [u8]>,
+    /// The inner key: PKCS#1 or SEC 1.
+    pub(crate) key: &'a [u8],
+}
+
+/// Opens a PKCS#8 structure; `None` if `der` is something else.
+pub(crate) fn open_pkcs8(der: &[u8]) -> Result<Option<Pkcs8<'_>>> {
     let mut outer = Reader::new(Reader::new(der).expect(SEQUENCE)?);
     outer.expect(INTEGER)?;
     let (tag, algorithm) = outer.next()?;
@@ -95,7 +105,11 @@ pub(crate) fn open_pkcs8(der: &[u8]) -> Result<Option<(&[u8], Option<&[u8]>, &[u
             _ => None,
         },
     };
-    Ok(Some((oid, curve, outer.expect(OCTET_STRING)?)))
+    Ok(Some(Pkcs8 {
+        algorithm: oid,
+        curve,
+        key: outer.expect(OCTET_STRING)?,
+    }))
 }
 
 /// A SEC 1 key with its curve and public point, as Go writes it (PKCS#8 encoders leave the curve out of the inner key).

@@ -6,7 +6,10 @@ use rcgen::{
     KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
 };
 
-use crate::{Error, Result, der};
+use crate::{
+    Error, Result,
+    der::{self, Pkcs8},
+};
 
 /// The key algorithms of kubeadm's `encryptionAlgorithm`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,8 +110,17 @@ impl PrivateKey {
     fn from_pair(pair: KeyPair, der: &[u8]) -> Result<Self> {
         let der = match der::open_pkcs8(der)? {
             None => der.to_vec(),
-            Some((der::OID_RSA, _, inner)) => inner.to_vec(),
-            Some((der::OID_EC, Some(curve), inner)) => der::sec1_with_curve(inner, curve, pair.der_bytes())?,
+            Some(Pkcs8 {
+                algorithm: der::OID_RSA,
+                key,
+                ..
+            }) => key.to_vec(),
+            Some(Pkcs8 {
+                algorithm: der::OID_EC,
+                curve: Some(curve),
+                key,
+            }) => der::sec1_with_curve(key, curve, pair.der_bytes())?,
+
             Some(_) => return Err(Error::Key("it is neither RSA nor ECDSA on a named curve".into())),
         };
         Ok(Self {
