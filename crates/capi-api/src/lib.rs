@@ -19,3 +19,12 @@ pub mod ipam;
 #[allow(missing_docs)]
 pub mod runtime;
 mod wire;
+
+pub mod annotations;
+pub mod conditions;
+pub mod contract;
+pub mod finalizers;
+pub mod labels;
+pub mod names;
+pub mod secrets;
+pub mod versions;
