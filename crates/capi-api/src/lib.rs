@@ -5,18 +5,13 @@
 //!
 //! What must not be here: I/O, clients, controllers, clocks. Data in, data out.
 
-#[allow(missing_docs)]
 pub mod addons;
-#[allow(missing_docs)]
 pub mod bootstrap;
-#[allow(missing_docs)]
+pub mod clusterctl;
 pub mod controlplane;
-#[allow(missing_docs)]
 pub mod core;
 pub mod crd;
-#[allow(missing_docs)]
 pub mod ipam;
-#[allow(missing_docs)]
 pub mod runtime;
 mod wire;
 

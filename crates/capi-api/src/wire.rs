@@ -19,6 +19,14 @@ macro_rules! wire_enum {
         }
 
         impl $name {
+            /// All values.
+            pub const ALL: &'static [Self] = &[$( Self::$variant ),+];
+
+            /// The value that a text stands for.
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == text)
+            }
+
             /// The text that stands for this value on the wire.
             pub fn as_str(self) -> &'static str {
                 match self {

@@ -1,3 +1,3 @@
-//! (module)
+//! The group `bootstrap.cluster.x-k8s.io`: bootstrap data by kubeadm.
 
 pub mod v1beta2;

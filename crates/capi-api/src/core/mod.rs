@@ -1,3 +1,3 @@
-//! (module)
+//! The group `cluster.x-k8s.io`: clusters, machines and what keeps them.
 
 pub mod v1beta2;

@@ -1,4 +1,4 @@
-//! (module)
+//! Version v1beta2 of `addons.cluster.x-k8s.io`. Data only; all names re-exported here.
 
 mod cluster_resource_set;
 mod cluster_resource_set_binding;

@@ -1,4 +1,4 @@
-//! (module)
+//! Version v1beta2 of `bootstrap.cluster.x-k8s.io`. Data only; all names re-exported here.
 
 mod cluster_configuration;
 mod disk;

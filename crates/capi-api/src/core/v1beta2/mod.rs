@@ -1,4 +1,4 @@
-//! (module)
+//! Version v1beta2 of `cluster.x-k8s.io`. Data only; one file per kind, and all names re-exported here.
 
 mod cluster;
 mod cluster_class;
