@@ -79,8 +79,8 @@ pub struct FieldError {
     pub path: String,
     /// What is wrong.
     pub kind: ErrorKind,
-    /// The offending value; kinds that do not show it ignore it.
-    pub value: Value,
+    /// The offending value; None when it is not shown. Kinds that never show it ignore it.
+    pub value: Option<Value>,
     /// Explanation after the value; may be empty.
     pub detail: String,
 }
@@ -97,7 +97,7 @@ impl FieldError {
         Self {
             path: path.into(),
             kind,
-            value: value.into(),
+            value: Some(value.into()),
             detail: detail.into(),
         }
     }
@@ -184,8 +184,10 @@ impl FieldError {
             | ErrorKind::TooLong
             | ErrorKind::TooShort
             | ErrorKind::Internal => self.kind.text().to_owned(),
-            ErrorKind::TooMany | ErrorKind::TooFew if self.value.is_null() => self.kind.text().to_owned(),
-            _ => format!("{}: {}", self.kind.text(), show(&self.value)),
+            _ => match &self.value {
+                Some(value) => format!("{}: {}", self.kind.text(), show(value)),
+                None => self.kind.text().to_owned(),
+            },
         };
         if !self.detail.is_empty() {
             text.push_str(": ");

@@ -2,48 +2,92 @@
 //!
 //! Pure functions on `serde_json::Value`. Rules written in CEL are in [`crate::cel`]; nothing here does I/O.
 
+mod correlate;
+mod default;
+mod embedded;
 mod errors;
+mod formats;
+mod lists;
+mod node;
+mod number;
+mod prune;
+mod structural;
+#[cfg(test)]
+mod tests;
+mod validate;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
+pub(crate) use correlate::{old_item, unchanged};
 pub use errors::{ErrorKind, FieldError, aggregate, go_float, go_json, quote};
+pub(crate) use node::{Additional, ListType, Node, RuleText, Type};
 
 /// A compiled `openAPIV3Schema`; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Structural {
-    json: Arc<Value>,
+    root: Arc<Node>,
 }
 
 impl Structural {
     /// Compiles a schema; the errors are those of a CRD that is not structural (paths below
     /// `spec.versions[i].schema.openAPIV3Schema` are the caller's to prefix).
     pub fn compile(schema: &Value) -> Result<Self, Vec<FieldError>> {
-        Ok(Self {
-            json: Arc::new(schema.clone()),
-        })
+        let root = Node::parse(schema);
+        let errors = structural::violations(&root);
+        if errors.is_empty() {
+            Ok(Self { root: Arc::new(root) })
+        } else {
+            Err(errors)
+        }
     }
 
-    /// The schema as given, for OpenAPI documents.
-    #[must_use]
-    pub fn json(&self) -> &Value {
-        &self.json
+    pub(crate) fn root(&self) -> &Arc<Node> {
+        &self.root
     }
 
     /// Removes fields the schema does not know and returns their paths, sorted (`spec.x`, `spec.list[0].y`).
-    /// `apiVersion`, `kind` and `metadata` of the root stay.
-    pub fn prune(&self, _object: &mut Value) -> Vec<String> {
-        Vec::new()
+    /// `apiVersion`, `kind` and `metadata` of the root stay. Nulls that can be neither kept nor defaulted go too, silently.
+    pub fn prune(&self, object: &mut Value) -> Vec<String> {
+        let unknown = prune::prune(object, &self.root);
+        default::drop_nulls(object, Some(&self.root));
+        unknown
     }
 
-    /// Fills in defaults, and drops nulls of fields that have a default and are not nullable.
-    pub fn default(&self, _object: &mut Value) {}
+    /// Fills in defaults; nulls of fields that have a default and are not nullable are replaced by it.
+    pub fn default(&self, object: &mut Value) {
+        default::fill(object, &self.root);
+    }
 
-    /// Checks an object against the schema without its CEL rules. `old` switches on ratcheting: what was wrong before and did not change is let through.
+    /// Checks an object against the schema without its CEL rules. `old` switches on ratcheting: what was wrong before
+    /// and did not change is let through.
     #[must_use]
-    pub fn validate(&self, _object: &Value, _old: Option<&Value>) -> Vec<FieldError> {
-        Vec::new()
+    pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        let mut errors = validate::validate(&self.root, object, old, "");
+        errors.extend(embedded::check(&self.root, object));
+        errors.extend(self.duplicates(object, old));
+        errors
+    }
+
+    /// [`Self::validate`] for an update of the status subresource: only `status` is looked at.
+    #[must_use]
+    pub fn validate_status(&self, object: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = match (object.get("status"), self.root.properties.get("status")) {
+            (Some(status), Some(node)) => validate::validate(node, status, old.get("status"), "status"),
+            _ => Vec::new(),
+        };
+        errors.extend(self.duplicates(object, Some(old)));
+        errors
+    }
+
+    /// Duplicates in sets and list maps, unless the old object had some already.
+    fn duplicates(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        let errors = lists::duplicates(&self.root, object);
+        if errors.is_empty() || old.is_some_and(|old| !lists::duplicates(&self.root, old).is_empty()) {
+            return Vec::new();
+        }
+        errors
     }
 }
 
@@ -52,8 +96,17 @@ impl Structural {
 pub fn unknown_field_texts(paths: &[String]) -> Vec<String> {
     paths
         .iter()
-        .map(|path| format!("unknown field {}", quote(path)))
+        .map(|path| format!("unknown field \"{path}\""))
         .collect()
+}
+
+/// Which part of a custom resource a request may change, and so which part is validated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The main resource.
+    Whole,
+    /// The status subresource.
+    Status,
 }
 
 /// All checks of a custom resource in the order of the real server: schema, list types, then CEL unless an earlier error blocks it.
@@ -63,8 +116,33 @@ pub fn validate_custom_resource(
     rules: &crate::cel::Rules,
     object: &Value,
     old: Option<&Value>,
+    part: Part,
 ) -> Vec<FieldError> {
-    let mut errors = schema.validate(object, old);
-    errors.extend(rules.validate(object, old));
+    let mut errors = match (part, old) {
+        (Part::Status, Some(old)) => schema.validate_status(object, old),
+        _ => schema.validate(object, old),
+    };
+    if rules.is_empty() {
+        return errors;
+    }
+    let blocking = errors.iter().any(|e| {
+        matches!(
+            e.kind,
+            ErrorKind::NotSupported
+                | ErrorKind::Required
+                | ErrorKind::TooLong
+                | ErrorKind::TooMany
+                | ErrorKind::TypeInvalid
+        )
+    });
+    if blocking {
+        errors.push(FieldError::invalid(
+            "<nil>",
+            Value::Null,
+            "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+        ));
+    } else {
+        errors.extend(rules.validate(object, old));
+    }
     errors
 }

@@ -1,0 +1,153 @@
+//! Removal of fields that the schema does not know.
+
+use serde_json::Value;
+
+use super::node::Node;
+
+/// Fields of every resource that stay whatever the schema says.
+const META_FIELDS: [&str; 3] = ["apiVersion", "kind", "metadata"];
+
+/// Prunes a whole resource; returns the paths of what was removed, sorted.
+pub(crate) fn prune(object: &mut Value, root: &Node) -> Vec<String> {
+    let mut pruner = Pruner {
+        path: String::new(),
+        unknown: Vec::new(),
+    };
+    pruner.value(object, Some(root), true);
+    pruner.unknown.sort();
+    pruner.unknown
+}
+
+struct Pruner {
+    path: String,
+    unknown: Vec<String>,
+}
+
+impl Pruner {
+    fn within(&mut self, push: impl FnOnce(&mut String), then: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        push(&mut self.path);
+        then(self);
+        self.path.truncate(length);
+    }
+
+    fn key(path: &mut String, key: &str) {
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path.push_str(key);
+    }
+
+    fn record(&mut self, key: &str) {
+        let mut path = self.path.clone();
+        Self::key(&mut path, key);
+        self.unknown.push(path);
+    }
+
+    fn value(&mut self, value: &mut Value, node: Option<&Node>, root: bool) {
+        let preserve = node.is_some_and(|n| n.preserve_unknown);
+        match value {
+            Value::Object(map) => {
+                let embedded = root || node.is_some_and(|n| n.embedded);
+                let mut doomed = Vec::new();
+                for (key, child) in map.iter_mut() {
+                    if node.is_some() && embedded && META_FIELDS.contains(&key.as_str()) {
+                        continue;
+                    }
+                    let known = node.and_then(|n| match n.properties.get(key) {
+                        Some(property) => Some(Some(&**property)),
+                        None => n.additional.as_ref().map(|a| a.schema().map(|s| &**s)),
+                    });
+                    match known {
+                        Some(schema) => self.within(|p| Self::key(p, key), |s| s.value(child, schema, false)),
+                        None if preserve => {}
+                        None => {
+                            if !META_FIELDS.contains(&key.as_str()) || !self.path.is_empty() {
+                                self.record(key);
+                            }
+                            doomed.push(key.clone());
+                        }
+                    }
+                }
+                for key in doomed {
+                    map.remove(&key);
+                }
+            }
+            Value::Array(list) => {
+                let items = node.and_then(|n| n.items.as_deref());
+                for (i, child) in list.iter_mut().enumerate() {
+                    // Below a list that preserves unknown fields, items without a schema are left alone.
+                    if preserve {
+                        self.within(|p| p.push_str(&format!("[{i}]")), |s| s.preserved(child, items));
+                    } else {
+                        self.within(
+                            |p| p.push_str(&format!("[{i}]")),
+                            |s| s.value(child, items, false),
+                        );
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An item of a preserved list: only what the item's schema names is looked into.
+    fn preserved(&mut self, value: &mut Value, node: Option<&Node>) {
+        let Some(node) = node else { return };
+        let mut lenient = node.clone();
+        lenient.preserve_unknown = true;
+        self.value(value, Some(&lenient), false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn unknown_fields_go_and_are_reported() {
+        let schema = json!({"type": "object", "properties": {
+        "spec": {"type": "object", "properties": {
+            "a": {"type": "string"},
+            "list": {"type": "array", "items": {"type": "object", "properties": {"x": {"type": "string"}}}},
+            "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"y": {"type": "string"}}}},
+            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"typed": {"type": "object", "properties": {"z": {"type": "string"}}}}},
+            "any": {"type": "object", "additionalProperties": true},
+            "resource": {"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"data": {"type": "string"}}},
+        }}}});
+        let mut object = json!({"apiVersion": "v1", "kind": "K", "metadata": {"name": "n", "whatever": 1}, "extra": 1, "spec": {
+            "a": "1", "b": 2,
+            "list": [{"x": "1", "q": 1}, {"q": 2}],
+            "map": {"k": {"y": "1", "q": 1}},
+            "free": {"anything": {"deep": 1}, "typed": {"z": "1", "q": 1}},
+            "any": {"k": {"lost": 1}},
+            "resource": {"apiVersion": "v1", "kind": "X", "metadata": {"labels": {}}, "data": "1", "q": 1},
+        }});
+        let unknown = prune(&mut object, &Node::parse(&schema));
+        assert_eq!(
+            unknown,
+            [
+                "extra",
+                "spec.any.k.lost",
+                "spec.b",
+                "spec.free.typed.q",
+                "spec.list[0].q",
+                "spec.list[1].q",
+                "spec.map.k.q",
+                "spec.resource.q"
+            ]
+        );
+        assert_eq!(
+            object,
+            json!({"apiVersion": "v1", "kind": "K", "metadata": {"name": "n", "whatever": 1}, "spec": {
+                "a": "1",
+                "list": [{"x": "1"}, {}],
+                "map": {"k": {"y": "1"}},
+                "free": {"anything": {"deep": 1}, "typed": {"z": "1"}},
+                "any": {"k": {}},
+                "resource": {"apiVersion": "v1", "kind": "X", "metadata": {"labels": {}}, "data": "1"},
+            }})
+        );
+    }
+}
