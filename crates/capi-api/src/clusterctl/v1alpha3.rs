@@ -29,7 +29,7 @@ pub struct ProviderSpec {
     /// The name of the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_name: Option<String>,
-    /// What the provider provides, see [`ProviderType`].
+    /// What the provider provides, as in `CoreProvider`.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub type_: Option<String>,
     /// The version of the provider.
