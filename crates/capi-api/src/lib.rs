@@ -5,6 +5,8 @@
 //!
 //! What must not be here: I/O, clients, controllers, clocks. Data in, data out.
 
+#![allow(clippy::duplicated_attributes, reason = "every print column has a `type_`")]
+
 pub mod addons;
 pub mod bootstrap;
 pub mod clusterctl;

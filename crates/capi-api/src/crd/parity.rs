@@ -123,21 +123,12 @@ pub fn compare(ours: &CustomResourceDefinition, upstream: &Value) -> Result<Vec<
         name: name.clone(),
         source,
     })?;
-    let mut found = Vec::new();
-    diff(
-        &meaning(&value),
-        &meaning(upstream),
-        "",
-        &mut |path, ours, upstream| {
-            found.push(Difference {
-                definition: name.clone(),
-                path: path.to_owned(),
-                ours: ours.cloned(),
-                upstream: upstream.cloned(),
-            });
-        },
-    );
-    Ok(found)
+    let mut differ = Differ {
+        definition: name,
+        found: Vec::new(),
+    };
+    differ.visit(&meaning(&value), &meaning(upstream), "");
+    Ok(differ.found)
 }
 
 fn whole(name: &str, ours: Option<Value>, upstream: Option<Value>) -> Difference {
@@ -258,40 +249,53 @@ fn sorted(list: &Value) -> Value {
     Value::Array(items)
 }
 
-/// Reports every point where two values differ; a missing object is reported whole.
-fn diff(
-    ours: &Value,
-    upstream: &Value,
-    path: &str,
-    report: &mut dyn FnMut(&str, Option<&Value>, Option<&Value>),
-) {
-    let join = |key: &str| {
-        if path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{path}.{key}")
-        }
-    };
-    match (ours, upstream) {
-        (Value::Object(ours), Value::Object(upstream)) => {
-            for (key, value) in ours {
-                match upstream.get(key) {
-                    Some(other) => diff(value, other, &join(key), report),
-                    None => report(&join(key), Some(value), None),
+/// Collects the points where two definitions of one name differ.
+struct Differ {
+    definition: String,
+    found: Vec<Difference>,
+}
+
+impl Differ {
+    /// Goes through two values side by side; a missing object is noted whole.
+    fn visit(&mut self, ours: &Value, upstream: &Value, path: &str) {
+        let join = |key: &str| {
+            if path.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{path}.{key}")
+            }
+        };
+        match (ours, upstream) {
+            (Value::Object(ours), Value::Object(upstream)) => {
+                for (key, value) in ours {
+                    match upstream.get(key) {
+                        Some(other) => self.visit(value, other, &join(key)),
+                        None => self.note(join(key), Some(value), None),
+                    }
+                }
+                for (key, value) in upstream.iter().filter(|(key, _)| !ours.contains_key(*key)) {
+                    self.note(join(key), None, Some(value));
                 }
             }
-            for (key, value) in upstream.iter().filter(|(key, _)| !ours.contains_key(*key)) {
-                report(&join(key), None, Some(value));
+            (Value::Array(ours), Value::Array(upstream)) if ours.len() == upstream.len() => {
+                for (index, (value, other)) in ours.iter().zip(upstream).enumerate() {
+                    self.visit(value, other, &join(&index.to_string()));
+                }
             }
+            (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => {}
+            _ if ours == upstream => {}
+            _ => self.note(path.to_owned(), Some(ours), Some(upstream)),
         }
-        (Value::Array(ours), Value::Array(upstream)) if ours.len() == upstream.len() => {
-            for (index, (value, other)) in ours.iter().zip(upstream).enumerate() {
-                diff(value, other, &join(&index.to_string()), report);
-            }
-        }
-        (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => {}
-        _ if ours == upstream => {}
-        _ => report(path, Some(ours), Some(upstream)),
+    }
+
+    fn note(&mut self, path: String, ours: Option<&Value>, upstream: Option<&Value>) {
+        let definition = self.definition.clone();
+        self.found.push(Difference {
+            definition,
+            path,
+            ours: ours.cloned(),
+            upstream: upstream.cloned(),
+        });
     }
 }
 
@@ -308,20 +312,17 @@ mod tests {
     use super::*;
 
     fn differences(ours: &Value, upstream: &Value) -> Vec<String> {
-        let mut found = Vec::new();
-        diff(
-            &schema_meaning(ours),
-            &schema_meaning(upstream),
-            "",
-            &mut |path, ours, upstream| {
-                found.push(format!(
-                    "{path}: {:?} {:?}",
-                    ours.map(Value::to_string),
-                    upstream.map(Value::to_string)
-                ));
-            },
-        );
-        found
+        let mut differ = Differ {
+            definition: String::new(),
+            found: Vec::new(),
+        };
+        differ.visit(&schema_meaning(ours), &schema_meaning(upstream), "");
+        let text = |side: &Option<Value>| side.as_ref().map(Value::to_string).unwrap_or_default();
+        differ
+            .found
+            .iter()
+            .map(|one| format!("{}|{}|{}", one.path, text(&one.ours), text(&one.upstream)))
+            .collect()
     }
 
     #[test]
@@ -339,8 +340,8 @@ mod tests {
         assert_eq!(
             differences(&ours, &upstream),
             [
-                "properties.description.maxLength: Some(\"3\") None",
-                "properties.b: None Some(\"{\\\"type\\\":\\\"string\\\"}\")",
+                "properties.description.maxLength|3|",
+                r#"properties.b||{"type":"string"}"#
             ]
         );
     }
@@ -372,5 +373,17 @@ mod tests {
             ours: None,
             upstream: None,
         }
+    }
+
+    #[test]
+    fn a_definition_equals_itself_and_not_another_scope_or_column() {
+        let ours = crate::crd::crds().unwrap().swap_remove(0).definition;
+        let mut upstream = serde_json::to_value(&ours).unwrap();
+        assert_eq!(compare(&ours, &upstream).unwrap(), []);
+        upstream["spec"]["scope"] = json!("Cluster");
+        upstream["spec"]["versions"][0]["additionalPrinterColumns"][0]["name"] = json!("Other");
+        let found = compare(&ours, &upstream).unwrap();
+        let paths: Vec<_> = found.iter().map(|one| one.path.as_str()).collect();
+        assert_eq!(paths, ["scope", "versions.v1beta2.columns.0.name"]);
     }
 }
