@@ -1,0 +1,418 @@
+//! The manager: everything one process needs, and the order in which it starts and stops.
+//!
+//! Stores first; once all are filled, the controllers; on shutdown the controllers first, then what they used.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use cluster_pki::{FreshKeys, KeySource, SharedKeys};
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use parking_lot::Mutex;
+use seams::{SharedClock, SharedRandomness, SystemClock, SystemRandomness};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    context::{ApplyCache, Context},
+    controller::{AnyController, Controller},
+    error::Error,
+    events::Recorder,
+    external::Externals,
+    key::{Key, Kind},
+    metrics::Metrics,
+    ring::Ring,
+    store::Stores,
+    webhook::{Admission, Defaulter, Validator, WebhookServer},
+    workload::{HttpConnector, ProbeSettings, WorkloadConnector, Workloads},
+};
+
+/// How long the first lists may take before the manager gives up.
+const FIRST_SYNC_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// What all parts of a manager share.
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) clock: SharedClock,
+    pub(crate) randomness: SharedRandomness,
+    pub(crate) keys: SharedKeys,
+    pub(crate) stores: Stores,
+    pub(crate) externals: Arc<Externals>,
+    pub(crate) workloads: Arc<Workloads>,
+    pub(crate) events: Arc<Recorder>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) ring: Ring,
+    pub(crate) applies: ApplyCache,
+    pub(crate) watch_filter: Option<String>,
+    pub(crate) field_manager: String,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Shared {
+    /// Runs something beside the reconciles; it ends with the manager.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let cancel = self.cancel.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+}
+
+/// Collects the parts of a [`Manager`].
+pub struct Builder {
+    client: Client,
+    name: String,
+    clock: SharedClock,
+    randomness: SharedRandomness,
+    keys: SharedKeys,
+    connector: Arc<dyn WorkloadConnector>,
+    probe: ProbeSettings,
+    namespace: Option<String>,
+    watch_filter: Option<String>,
+    ring: Option<Ring>,
+}
+
+impl Builder {
+    /// The name in logs, events and as field manager (the name of the binary).
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Another clock than the machine's.
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Another source of chance than the operating system.
+    pub fn randomness(mut self, randomness: SharedRandomness) -> Self {
+        self.randomness = randomness;
+        self
+    }
+
+    /// Another source of private keys than fresh ones.
+    pub fn keys(mut self, keys: Arc<dyn KeySource>) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// Another way to workload clusters than the network.
+    pub fn workload_connector(mut self, connector: Arc<dyn WorkloadConnector>) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// Other times for probing workload clusters.
+    pub fn probe(mut self, settings: ProbeSettings) -> Self {
+        self.probe = settings;
+        self
+    }
+
+    /// Watches one namespace only.
+    pub fn namespace(mut self, namespace: Option<String>) -> Self {
+        self.namespace = namespace.filter(|name| !name.is_empty());
+        self
+    }
+
+    /// Reconciles only objects whose label `cluster.x-k8s.io/watch-filter` has this value.
+    pub fn watch_filter(mut self, filter: Option<String>) -> Self {
+        self.watch_filter = filter.filter(|value| !value.is_empty());
+        self
+    }
+
+    /// Shares the work with other replicas.
+    pub fn ring(mut self, ring: Ring) -> Self {
+        self.ring = Some(ring);
+        self
+    }
+
+    /// The manager, without controllers yet.
+    pub fn build(self) -> Result<Manager, Error> {
+        let metrics = Arc::new(Metrics::new()?);
+        let stores = Stores::new(
+            self.client.clone(),
+            self.namespace,
+            self.randomness.clone(),
+            metrics.clone(),
+        );
+        // All other Secrets of a management cluster are nobody's business here.
+        stores.select::<Secret>(capi_api::labels::CLUSTER_NAME);
+        let workloads = Workloads::new(
+            self.connector,
+            self.probe,
+            self.clock.clone(),
+            self.randomness.clone(),
+            metrics.clone(),
+            stores.clone(),
+        );
+        let events = Arc::new(Recorder::new(&self.name, self.clock.clone(), metrics.clone()));
+        let shared = Shared {
+            externals: Externals::new(stores.clone()),
+            events,
+            workloads,
+            stores,
+            metrics,
+            client: self.client,
+            clock: self.clock,
+            randomness: self.randomness,
+            keys: self.keys,
+            ring: self.ring.unwrap_or_else(|| Ring::alone(self.name.clone())),
+            applies: ApplyCache::default(),
+            watch_filter: self.watch_filter,
+            field_manager: self.name,
+            tasks: TaskTracker::new(),
+            cancel: CancellationToken::new(),
+        };
+        let admission = Admission::new(shared.stores.clone(), shared.client.clone(), shared.clock.clone());
+        Ok(Manager {
+            shared: Arc::new(shared),
+            admission,
+            controllers: Vec::new(),
+            background: Vec::new(),
+            webhook_server: None,
+            ready: Readiness::default(),
+        })
+    }
+}
+
+/// Whether the manager does its work: its stores are filled and its controllers run.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// True from the start of the controllers to the shutdown.
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+type Background = Box<dyn FnOnce(Context) -> BoxFuture<'static, ()> + Send>;
+
+/// Runs the controllers of one process over one set of stores.
+pub struct Manager {
+    shared: Arc<Shared>,
+    admission: Admission,
+    controllers: Vec<Box<dyn AnyController>>,
+    background: Vec<(String, Background)>,
+    webhook_server: Option<WebhookServer>,
+    ready: Readiness,
+}
+
+impl Manager {
+    /// Starts to build a manager that talks to the management cluster through `client`.
+    pub fn builder(client: Client) -> Builder {
+        Builder {
+            client,
+            name: "capi-manager".to_owned(),
+            clock: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness),
+            keys: Arc::new(FreshKeys),
+            connector: Arc::new(HttpConnector),
+            probe: ProbeSettings::default(),
+            namespace: None,
+            watch_filter: None,
+            ring: None,
+        }
+    }
+
+    /// Adds a controller.
+    pub fn register<K: Kind>(&mut self, controller: Controller<K>) {
+        controller.declare(&self.shared.stores);
+        self.controllers.push(Box::new(controller));
+    }
+
+    /// Adds an index to the store of a kind; `Store::by_index` reads it.
+    pub fn index<K: Kind>(
+        &mut self,
+        name: &str,
+        extract: impl Fn(&K) -> Vec<String> + Send + Sync + 'static,
+    ) {
+        self.shared.stores.index::<K>(name, Arc::new(extract));
+    }
+
+    /// Removes from each object of a kind, as it arrives, what no controller reads. Call it before controllers of that
+    /// kind are registered.
+    pub fn trim<K: Kind>(&mut self, trim: impl Fn(&mut K) + Send + Sync + 'static) {
+        self.shared.stores.trim::<K>(trim);
+    }
+
+    /// Adds admission of a kind: a defaulter and a validator.
+    pub fn webhook<K: Kind>(&mut self, defaulter: impl Defaulter<K>, validator: impl Validator<K>) {
+        self.admission.set_defaulter::<K>(defaulter);
+        self.admission.set_validator::<K>(validator);
+    }
+
+    /// Adds a defaulter of a kind.
+    pub fn defaulter<K: Kind>(&mut self, defaulter: impl Defaulter<K>) {
+        self.admission.set_defaulter::<K>(defaulter);
+    }
+
+    /// Adds a validator of a kind.
+    pub fn validator<K: Kind>(&mut self, validator: impl Validator<K>) {
+        self.admission.set_validator::<K>(validator);
+    }
+
+    /// Serves the registered admission over HTTPS.
+    pub fn serve_webhooks(&mut self, server: WebhookServer) {
+        self.webhook_server = Some(server);
+    }
+
+    /// Runs something beside the controllers, from when the stores are filled until the shutdown.
+    pub fn background<F>(&mut self, name: &str, task: impl FnOnce(Context) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.background
+            .push((name.to_owned(), Box::new(move |ctx| Box::pin(task(ctx)))));
+    }
+
+    /// Changes how many objects the controller of this name reconciles at a time; false if there is none.
+    pub fn set_concurrency(&mut self, controller: &str, concurrency: usize) -> bool {
+        let found = self
+            .controllers
+            .iter_mut()
+            .find(|candidate| candidate.name() == controller);
+        found
+            .map(|controller| controller.set_concurrency(concurrency))
+            .is_some()
+    }
+
+    /// The names of the controllers, in the order of registration.
+    pub fn controllers(&self) -> Vec<String> {
+        self.controllers
+            .iter()
+            .map(|controller| controller.name().to_owned())
+            .collect()
+    }
+
+    /// Admission as a function, for an API server in the same process.
+    pub fn admission(&self) -> Admission {
+        self.admission.clone()
+    }
+
+    /// The stores.
+    pub fn stores(&self) -> &Stores {
+        &self.shared.stores
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.shared.metrics.clone()
+    }
+
+    /// Tells later whether the manager is ready.
+    pub fn readiness(&self) -> Readiness {
+        self.ready.clone()
+    }
+
+    /// The members that share the work.
+    pub fn ring(&self) -> Ring {
+        self.shared.ring.clone()
+    }
+
+    /// A context outside of any reconcile, for tests and tools.
+    pub fn context(&self, name: &str) -> Context {
+        Context::new(self.shared.clone(), name.into(), Key::default(), None)
+    }
+
+    /// Runs until `shutdown`, then lets reconciles in flight end.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let shared = self.shared.clone();
+        let ready = self.ready.clone();
+        let controllers = TaskTracker::new();
+        let failure: Arc<Mutex<Option<Error>>> = Arc::default();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            result = self.start(&controllers, &shutdown, &failure) => {
+                match result {
+                    Ok(()) => {
+                        ready.0.store(true, Ordering::Relaxed);
+                        shutdown.cancelled().await;
+                    }
+                    Err(error) => *failure.lock() = Some(error),
+                }
+            }
+        }
+        ready.0.store(false, Ordering::Relaxed);
+        shutdown.cancel();
+        controllers.close();
+        controllers.wait().await;
+        shared.workloads.close();
+        shared.externals.close();
+        shared.cancel.cancel();
+        shared.tasks.close();
+        shared.tasks.wait().await;
+        shared.stores.clear();
+        let failure = failure.lock().take();
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn start(
+        self,
+        controllers: &TaskTracker,
+        shutdown: &CancellationToken,
+        failure: &Arc<Mutex<Option<Error>>>,
+    ) -> Result<(), Error> {
+        let shared = self.shared;
+        shared.tasks.spawn(
+            shared
+                .events
+                .clone()
+                .run(shared.client.clone(), shared.cancel.clone()),
+        );
+        if let Some(server) = self.webhook_server {
+            let (admission, shared, shutdown) = (self.admission, shared.clone(), shutdown.clone());
+            let failure = failure.clone();
+            shared.clone().spawn(async move {
+                if let Err(error) = server.run(admission, shared).await {
+                    tracing::error!(%error, "the webhook server ended");
+                    *failure.lock() = Some(error);
+                    shutdown.cancel();
+                }
+            });
+        }
+        if self
+            .controllers
+            .iter()
+            .any(|controller| controller.uses_workloads())
+        {
+            Workloads::declare(&shared.stores);
+        }
+        shared.stores.start(&shared.cancel, &shared.tasks);
+        for store in shared.stores.all() {
+            store.wait_synced(FIRST_SYNC_LIMIT).await?;
+        }
+        let mut uses_workloads = false;
+        let mut runners = Vec::new();
+        for controller in self.controllers {
+            uses_workloads |= controller.uses_workloads();
+            let runner = controller.into_runner(&shared.stores);
+            runner.subscribe(&shared);
+            runners.push(runner);
+        }
+        if uses_workloads {
+            shared.workloads.start(&shared.cancel, &shared.tasks);
+        }
+        for runner in runners {
+            controllers.spawn(runner.run(shared.clone(), shutdown.clone()));
+        }
+        for (name, task) in self.background {
+            let ctx = Context::new(shared.clone(), name.as_str().into(), Key::default(), None);
+            shared.spawn(task(ctx));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,333 @@
+//! The work queue of a controller: which object is reconciled next, and when.
+//!
+//! An object is in the queue at most once and is never worked on twice at a time. Changes go ahead of the backlog of a
+//! start; failures come back with growing delays; a token bucket per object bounds how often an object that changes
+//! all the time is looked at. The order is a function of the calls and of (tokio's) time alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+
+use crate::key::Key;
+
+/// How urgent an object is; smaller comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Something changed.
+    High,
+    /// Backlog: the first list, a re-list, another shard layout.
+    Low,
+}
+
+/// How a queue spreads work over time.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Delay after the first failure; doubles with each further one.
+    pub first_delay: Duration,
+    /// The longest delay after failures.
+    pub longest_delay: Duration,
+    /// How many reconciles of one object may follow each other at once.
+    pub burst: u32,
+    /// After a burst, one reconcile of an object in this time.
+    pub refill: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            first_delay: Duration::from_millis(5),
+            longest_delay: Duration::from_secs(1000),
+            burst: 10,
+            refill: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A queue of object keys.
+#[derive(Debug)]
+pub struct WorkQueue {
+    state: Mutex<State>,
+    changed: Notify,
+    pace: Pace,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What waits, and where it stands in `ready` or `delayed`.
+    pending: BTreeMap<Key, Place>,
+    ready: BTreeSet<(Priority, u64, Key)>,
+    delayed: BTreeSet<(Instant, u64, Key)>,
+    in_flight: BTreeSet<Key>,
+    /// Objects that were added while they are worked on.
+    again: BTreeMap<Key, (Priority, Option<Instant>)>,
+    failures: BTreeMap<Key, u32>,
+    /// Per object the time at which its bucket will be full again.
+    buckets: BTreeMap<Key, Instant>,
+    sequence: u64,
+    closed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    priority: Priority,
+    at: Option<Instant>,
+    sequence: u64,
+}
+
+impl Default for WorkQueue {
+    fn default() -> Self {
+        Self::new(Pace::default())
+    }
+}
+
+impl WorkQueue {
+    /// An empty queue.
+    pub fn new(pace: Pace) -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            pace,
+        }
+    }
+
+    /// Puts an object into the queue, at once.
+    pub fn add(&self, key: Key, priority: Priority) {
+        self.insert(key, priority, None);
+    }
+
+    /// Puts an object into the queue after a delay; if it is there already, the earlier time wins.
+    pub fn add_after(&self, key: Key, priority: Priority, delay: Duration) {
+        self.insert(key, priority, (!delay.is_zero()).then(|| Instant::now() + delay));
+    }
+
+    fn insert(&self, key: Key, priority: Priority, at: Option<Instant>) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        if state.in_flight.contains(&key) {
+            let entry = state.again.entry(key).or_insert((priority, at));
+            *entry = (entry.0.min(priority), earlier(entry.1, at));
+        } else {
+            state.place(key, priority, at);
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// The next object to work on; none once the queue is closed. Dropping the future loses nothing.
+    pub async fn next(&self) -> Option<Key> {
+        loop {
+            let changed = self.changed.notified();
+            let wake_at = {
+                let mut state = self.state.lock();
+                if state.closed {
+                    return None;
+                }
+                match state.take(&self.pace) {
+                    Ok(key) => return Some(key),
+                    Err(wake_at) => wake_at,
+                }
+            };
+            match wake_at {
+                Some(at) => {
+                    tokio::select! {
+                        biased;
+                        () = changed => {}
+                        () = tokio::time::sleep_until(at) => {}
+                    }
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    /// The work on an object succeeded: its failures are forgotten, and it comes back if it was added meanwhile.
+    pub fn succeeded(&self, key: &Key) {
+        self.finish(key, |state| {
+            state.failures.remove(key);
+            None
+        });
+    }
+
+    /// The work on an object failed; it comes back after a delay that grows with each failure in a row.
+    pub fn failed(&self, key: &Key) {
+        let pace = self.pace;
+        self.finish(key, |state| {
+            let failures = state.failures.entry(key.clone()).or_default();
+            let delay = pace
+                .first_delay
+                .saturating_mul(1 << (*failures).min(30))
+                .min(pace.longest_delay);
+            *failures = failures.saturating_add(1);
+            Some(Instant::now() + delay)
+        });
+    }
+
+    fn finish(&self, key: &Key, outcome: impl FnOnce(&mut State) -> Option<Instant>) {
+        let mut state = self.state.lock();
+        state.in_flight.remove(key);
+        let retry_at = outcome(&mut state);
+        if state.closed {
+            return;
+        }
+        if let Some((priority, at)) = state.again.remove(key) {
+            // An event cancels a longer back-off, as in client-go.
+            state.place(key.clone(), priority, at);
+        }
+        if retry_at.is_some() {
+            state.place(key.clone(), Priority::High, retry_at);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Forgets the history of an object that is gone.
+    pub fn forget(&self, key: &Key) {
+        let mut state = self.state.lock();
+        state.failures.remove(key);
+        state.buckets.remove(key);
+    }
+
+    /// How often the work on an object failed in a row.
+    pub fn failures(&self, key: &Key) -> u32 {
+        self.state.lock().failures.get(key).copied().unwrap_or(0)
+    }
+
+    /// How many objects wait, delayed ones included.
+    pub fn len(&self) -> usize {
+        self.state.lock().pending.len()
+    }
+
+    /// True if nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True if nothing is ready or worked on; delayed objects may remain.
+    pub fn is_idle(&self) -> bool {
+        let state = self.state.lock();
+        state.ready.is_empty() && state.in_flight.is_empty()
+    }
+
+    /// Ends the queue: `next` returns none from now on.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_waiters();
+        self.changed.notify_one();
+    }
+}
+
+/// The earlier of two times, where none means at once.
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        _ => None,
+    }
+}
+
+impl State {
+    /// Puts a key into `ready` or `delayed`; keeps the better of the old and the new place.
+    fn place(&mut self, key: Key, priority: Priority, at: Option<Instant>) {
+        let mut place = Place {
+            priority,
+            at,
+            sequence: self.sequence,
+        };
+        if let Some(old) = self.pending.get(&key).copied() {
+            let better = Place {
+                priority: old.priority.min(priority),
+                at: earlier(old.at, at),
+                // A key that was ready keeps its turn unless it moves to the front class.
+                sequence: if old.at.is_none() && old.priority <= priority {
+                    old.sequence
+                } else {
+                    self.sequence
+                },
+            };
+            if better.priority == old.priority && better.at == old.at {
+                return;
+            }
+            self.remove(&key, old);
+            place = better;
+        }
+        self.sequence += 1;
+        match place.at {
+            None => self.ready.insert((place.priority, place.sequence, key.clone())),
+            Some(at) => self.delayed.insert((at, place.sequence, key.clone())),
+        };
+        self.pending.insert(key, place);
+    }
+
+    fn remove(&mut self, key: &Key, place: Place) {
+        match place.at {
+            None => self.ready.remove(&(place.priority, place.sequence, key.clone())),
+            Some(at) => self.delayed.remove(&(at, place.sequence, key.clone())),
+        };
+    }
+
+    /// Takes the next key, or tells when to look again.
+    fn take(&mut self, pace: &Pace) -> Result<Key, Option<Instant>> {
+        let now = Instant::now();
+        while let Some((at, _, _)) = self.delayed.first()
+            && *at <= now
+        {
+            if let Some((_, sequence, key)) = self.delayed.pop_first()
+                && let Some(place) = self.pending.get_mut(&key)
+            {
+                place.at = None;
+                self.ready.insert((place.priority, sequence, key));
+            }
+        }
+        while let Some((priority, sequence, key)) = self.ready.pop_first() {
+            match self.draw(&key, now, pace) {
+                None => {
+                    self.pending.remove(&key);
+                    self.in_flight.insert(key.clone());
+                    return Ok(key);
+                }
+                Some(at) => {
+                    self.pending.insert(
+                        key.clone(),
+                        Place {
+                            priority,
+                            at: Some(at),
+                            sequence,
+                        },
+                    );
+                    self.delayed.insert((at, sequence, key));
+                }
+            }
+        }
+        self.sweep(now);
+        Err(self.delayed.first().map(|(at, _, _)| *at))
+    }
+
+    /// Takes a token of the object's bucket, or tells when there will be one.
+    fn draw(&mut self, key: &Key, now: Instant, pace: &Pace) -> Option<Instant> {
+        if pace.refill.is_zero() || pace.burst == 0 {
+            return None;
+        }
+        let full_at = self.buckets.get(key).copied().unwrap_or(now).max(now);
+        let depth = pace.refill * (pace.burst - 1);
+        if full_at > now + depth {
+            return Some(full_at - depth);
+        }
+        self.buckets.insert(key.clone(), full_at + pace.refill);
+        None
+    }
+
+    /// Drops buckets that are full again, so that quiet objects cost nothing.
+    fn sweep(&mut self, now: Instant) {
+        if self.buckets.len() > 64 {
+            self.buckets.retain(|_, full_at| *full_at > now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

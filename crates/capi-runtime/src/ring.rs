@@ -1,0 +1,265 @@
+//! Which replica reconciles what.
+//!
+//! Everything that belongs to one cluster has one [`ShardKey`] and so one owner among the members of the ring
+//! (rendezvous hashing: when a member comes or goes, only its own share moves). One replica alone is the ring of one.
+//! Owning a shard saves work; it is never what makes a write safe.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use capi_api::labels::CLUSTER_NAME;
+use kube::api::ObjectMeta;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::key::Key;
+
+/// What is given to one member as a whole: `namespace/cluster name`, or an object's own key if it belongs to no cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardKey(String);
+
+impl ShardKey {
+    /// The shard of a cluster.
+    pub fn of_cluster(cluster: &Key) -> Self {
+        Self(cluster.to_string())
+    }
+
+    /// The shard of an object: that of its cluster if it is labelled with one, else its own (a Cluster's own name is
+    /// its cluster's name, so both agree).
+    pub fn of(meta: &ObjectMeta) -> Self {
+        let key = Key::of_meta(meta);
+        let cluster = meta.labels.as_ref().and_then(|labels| labels.get(CLUSTER_NAME));
+        Self::of_cluster(&cluster.map_or(key.clone(), |name| key.sibling(name.clone())))
+    }
+}
+
+/// The members of the ring and the work this one is doing.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    me: String,
+    state: Mutex<State>,
+    /// Counts changes of the members and ends of work.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    members: BTreeSet<String>,
+    /// During a hand-over the members to be; only what both give us may be started.
+    next: Option<BTreeSet<String>>,
+    working: BTreeMap<ShardKey, usize>,
+}
+
+/// Permission to work on a shard, until dropped.
+#[derive(Debug)]
+pub struct Work {
+    ring: Arc<Inner>,
+    shard: ShardKey,
+}
+
+impl Ring {
+    /// The ring with one member.
+    pub fn alone(me: impl Into<String>) -> Self {
+        let me = me.into();
+        let members = BTreeSet::from([me.clone()]);
+        let state = State {
+            members,
+            next: None,
+            working: BTreeMap::new(),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                me,
+                state: Mutex::new(state),
+                changes: watch::Sender::new(0),
+            }),
+        }
+    }
+
+    /// True if this member may start work on the shard.
+    pub fn owns(&self, shard: &ShardKey) -> bool {
+        self.inner.state.lock().owns(&self.inner.me, shard)
+    }
+
+    /// Starts work on a shard, if it is ours; a hand-over waits until it is dropped.
+    pub fn enter(&self, shard: &ShardKey) -> Option<Work> {
+        let mut state = self.inner.state.lock();
+        if !state.owns(&self.inner.me, shard) {
+            return None;
+        }
+        *state.working.entry(shard.clone()).or_default() += 1;
+        Some(Work {
+            ring: self.inner.clone(),
+            shard: shard.clone(),
+        })
+    }
+
+    /// Changes the members: stops to start work on shards that leave, waits for their work in flight, then takes over
+    /// what is new. Returns once nothing of the leaving shards is being worked on.
+    pub async fn hand_over(&self, members: BTreeSet<String>) {
+        self.inner.state.lock().next = Some(members.clone());
+        let mut changes = self.inner.changes.subscribe();
+        loop {
+            changes.mark_unchanged();
+            {
+                let mut state = self.inner.state.lock();
+                let leaving = |shard: &ShardKey| owner(&members, shard) != Some(self.inner.me.as_str());
+                if !state.working.keys().any(leaving) {
+                    state.members = members;
+                    state.next = None;
+                    break;
+                }
+            }
+            // The sender lives in `self`, so this cannot fail.
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+        self.inner.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Tells of changed members, so that queues can take up what is new.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+
+    /// The members now, as a value that can be compared.
+    pub fn members(&self) -> BTreeSet<String> {
+        self.inner.state.lock().members.clone()
+    }
+}
+
+impl State {
+    fn owns(&self, me: &str, shard: &ShardKey) -> bool {
+        owner(&self.members, shard) == Some(me)
+            && self
+                .next
+                .as_ref()
+                .is_none_or(|members| owner(members, shard) == Some(me))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let mut state = self.ring.state.lock();
+        if let Some(count) = state.working.get_mut(&self.shard) {
+            *count -= 1;
+            if *count == 0 {
+                state.working.remove(&self.shard);
+            }
+        }
+        let handing_over = state.next.is_some();
+        drop(state);
+        if handing_over {
+            self.ring.changes.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+/// The member with the highest hash of member and shard.
+fn owner<'a>(members: &'a BTreeSet<String>, shard: &ShardKey) -> Option<&'a str> {
+    members
+        .iter()
+        .max_by_key(|member| hash(&[member.as_bytes(), shard.0.as_bytes()]))
+        .map(String::as_str)
+}
+
+/// FNV-1a with a final mix: all members and all releases must agree on it, so it is spelt out here.
+pub(crate) fn hash(parts: &[&[u8]]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for part in parts {
+        for byte in part.iter().chain(&[0xff]) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn members(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn shards(count: usize) -> Vec<ShardKey> {
+        (0..count)
+            .map(|number| ShardKey::of_cluster(&Key::new("ns", format!("cluster-{number}"))))
+            .collect()
+    }
+
+    #[test]
+    fn a_member_alone_owns_everything() {
+        let ring = Ring::alone("a");
+        assert!(shards(100).iter().all(|shard| ring.owns(shard)));
+    }
+
+    #[test]
+    fn only_the_share_of_a_lost_member_moves_and_shares_are_even() {
+        let (three, two) = (members(&["a", "b", "c"]), members(&["a", "b"]));
+        let mut share = BTreeMap::<&str, usize>::new();
+        let shards = shards(3000);
+        for shard in &shards {
+            let before = owner(&three, shard).unwrap();
+            *share.entry(before).or_default() += 1;
+            if before != "c" {
+                assert_eq!(owner(&two, shard), Some(before));
+            }
+        }
+        assert!(
+            share.values().all(|count| (850..1150).contains(count)),
+            "{share:?}"
+        );
+    }
+
+    #[test]
+    fn objects_of_a_cluster_share_its_shard() {
+        let labels = Some(BTreeMap::from([(CLUSTER_NAME.to_owned(), "c".to_owned())]));
+        let meta = |name: &str, labels| ObjectMeta {
+            namespace: Some("ns".into()),
+            name: Some(name.into()),
+            labels,
+            ..ObjectMeta::default()
+        };
+        assert_eq!(ShardKey::of(&meta("m", labels)), ShardKey::of(&meta("c", None)));
+        assert_ne!(ShardKey::of(&meta("x", None)), ShardKey::of(&meta("c", None)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hand_over_waits_for_work_in_flight_and_starts_no_new_work_on_what_leaves() {
+        let ring = Ring::alone("a");
+        let both = members(&["a", "b"]);
+        let (leaving, staying): (Vec<_>, Vec<_>) = shards(20)
+            .into_iter()
+            .partition(|shard| owner(&both, shard) == Some("b"));
+        let work = ring.enter(&leaving[0]).unwrap();
+        let hand_over = tokio::spawn({
+            let ring = ring.clone();
+            async move { ring.hand_over(both).await }
+        });
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(!hand_over.is_finished());
+        assert!(ring.enter(&leaving[1]).is_none());
+        assert!(ring.enter(&staying[0]).is_some());
+        drop(work);
+        hand_over.await.unwrap();
+        assert_eq!(ring.members().len(), 2);
+        assert!(!ring.owns(&leaving[0]));
+        ring.hand_over(members(&["a"])).await;
+        assert!(ring.owns(&leaving[0]));
+    }
+}

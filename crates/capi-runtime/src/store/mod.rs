@@ -1,0 +1,360 @@
+//! Stores: what is known of each kind, kept current by one watch per kind and process.
+//!
+//! A [`Store`] is a cheap handle. Reads never wait and never see half an update; results are sorted by key. Changes are
+//! handed to handlers in the order of the watch, old and new object both, deletes included. Handlers only turn a change
+//! into queue keys, so a slow reconcile never holds up a watch. Filling a store is the business of `feed`, finding one
+//! that of [`Stores`].
+
+mod feed;
+mod index;
+mod registry;
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use kube::{Resource, api::ApiResource};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+pub(crate) use feed::Feed;
+pub(crate) use index::Extract;
+use index::Index;
+pub use registry::Stores;
+pub(crate) use registry::{AnyStore, SYNC_LIMIT, StoreNotReady};
+
+use crate::{
+    error::Error,
+    key::{Key, KindId, Stored, version_of},
+};
+
+/// The built-in index by cluster: `namespace/value of the cluster-name label`.
+pub const BY_CLUSTER: &str = "cluster";
+/// The built-in index by the uid of each owner.
+pub const BY_OWNER: &str = "owner";
+
+/// One change of one object.
+#[derive(Debug)]
+pub struct Delta<K> {
+    /// Which object.
+    pub key: Key,
+    /// What was known before, none for a new object.
+    pub old: Option<Arc<K>>,
+    /// What is known now, none for a deleted object.
+    pub new: Option<Arc<K>>,
+    /// True if this belongs to the first list and not to a change.
+    pub initial: bool,
+}
+
+impl<K> Delta<K> {
+    /// The newest state of the object that is known, be it deleted or not.
+    pub fn latest(&self) -> Option<&Arc<K>> {
+        self.new.as_ref().or(self.old.as_ref())
+    }
+}
+
+type Handler<K> = Box<dyn Fn(&Delta<K>) + Send + Sync>;
+
+/// Everything known of one kind.
+pub struct Store<K>(Arc<Inner<K>>);
+
+impl<K> Clone for Store<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+struct Inner<K> {
+    resource: ApiResource,
+    kind: KindId,
+    state: RwLock<State<K>>,
+    handlers: Mutex<Vec<Handler<K>>>,
+    /// Counts applied changes; readers that wait for something follow it.
+    changes: watch::Sender<u64>,
+}
+
+struct State<K> {
+    objects: BTreeMap<Key, Arc<K>>,
+    indexes: BTreeMap<String, Index<K>>,
+    /// The highest resource version seen on the watch.
+    latest: u64,
+    synced: bool,
+}
+
+impl<K: Stored> Store<K> {
+    pub(crate) fn new(resource: ApiResource) -> Self {
+        let indexes = BTreeMap::from([
+            (BY_CLUSTER.to_owned(), Index::new(index::by_cluster::<K>())),
+            (BY_OWNER.to_owned(), Index::new(index::by_owner::<K>())),
+        ]);
+        let state = State {
+            objects: BTreeMap::new(),
+            indexes,
+            latest: 0,
+            synced: false,
+        };
+        Self(Arc::new(Inner {
+            kind: KindId::of_resource(&resource),
+            resource,
+            state: RwLock::new(state),
+            handlers: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }))
+    }
+
+    /// The object of that key.
+    pub fn get(&self, key: &Key) -> Option<Arc<K>> {
+        self.0.state.read().objects.get(key).cloned()
+    }
+
+    /// All objects, or those of one namespace.
+    pub fn list(&self, namespace: Option<&str>) -> Vec<Arc<K>> {
+        let state = self.0.state.read();
+        match namespace {
+            None => state.objects.values().cloned().collect(),
+            Some(namespace) => state
+                .objects
+                .range(Key::new(namespace, "")..)
+                .take_while(|(key, _)| key.namespace == namespace)
+                .map(|(_, object)| object.clone())
+                .collect(),
+        }
+    }
+
+    /// The objects that an index files under a value; none if there is no such index.
+    pub fn by_index(&self, index: &str, value: &str) -> Vec<Arc<K>> {
+        let state = self.0.state.read();
+        let Some(index) = state.indexes.get(index) else {
+            tracing::error!(kind = %self.0.kind, index, "no such index");
+            return Vec::new();
+        };
+        index
+            .keys(value)
+            .filter_map(|key| state.objects.get(key).cloned())
+            .collect()
+    }
+
+    /// The objects with an owner reference to this uid.
+    pub fn by_owner(&self, uid: &str) -> Vec<Arc<K>> {
+        self.by_index(BY_OWNER, uid)
+    }
+
+    /// The objects of a cluster: same namespace, cluster-name label with its name.
+    pub fn by_cluster(&self, cluster: &Key) -> Vec<Arc<K>> {
+        self.by_index(BY_CLUSTER, &cluster.to_string())
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.0.state.read().objects.len()
+    }
+
+    /// True if there are no objects.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The API resource this store watches.
+    pub fn resource(&self) -> &ApiResource {
+        &self.0.resource
+    }
+
+    /// True once the first list is complete.
+    pub fn is_synced(&self) -> bool {
+        self.0.state.read().synced
+    }
+
+    /// Waits until the first list is complete.
+    pub async fn wait_for_sync(&self, limit: Duration) -> Result<(), Error> {
+        self.wait_until(limit, |store| store.is_synced())
+            .await
+            .then_some(())
+            .ok_or_else(|| Error::NotSynced {
+                kind: self.0.kind.to_string(),
+                after: limit,
+            })
+    }
+
+    /// Waits until a condition on this store holds; false if the time ran out.
+    pub async fn wait_until(&self, limit: Duration, condition: impl Fn(&Self) -> bool) -> bool {
+        let mut changes = self.0.changes.subscribe();
+        let wait = async {
+            loop {
+                changes.mark_unchanged();
+                if condition(self) {
+                    return true;
+                }
+                if changes.changed().await.is_err() {
+                    return false;
+                }
+            }
+        };
+        tokio::time::timeout(limit, wait).await.unwrap_or(false)
+    }
+
+    /// Adds an index, over what is there already too.
+    pub(crate) fn add_index(&self, name: &str, extract: Extract<K>) {
+        let mut state = self.0.state.write();
+        let mut index = Index::new(extract);
+        for (key, object) in &state.objects {
+            index.insert(key, object);
+        }
+        state.indexes.insert(name.to_owned(), index);
+    }
+
+    /// Calls `handler` for every change from now on, in order; with `replay` first for every object known now (as
+    /// initial), without a gap between both.
+    pub(crate) fn on_change(&self, replay: bool, handler: impl Fn(&Delta<K>) + Send + Sync + 'static) {
+        let mut handlers = self.0.handlers.lock();
+        let known: Vec<(Key, Arc<K>)> = match replay {
+            true => self
+                .0
+                .state
+                .read()
+                .objects
+                .iter()
+                .map(|(key, object)| (key.clone(), object.clone()))
+                .collect(),
+            false => Vec::new(),
+        };
+        for (key, object) in known {
+            self.call(
+                &handler,
+                &Delta {
+                    key,
+                    old: None,
+                    new: Some(object),
+                    initial: true,
+                },
+            );
+        }
+        handlers.push(Box::new(handler));
+    }
+
+    /// Drops all handlers, which may hold other stores.
+    pub(crate) fn clear_handlers(&self) {
+        self.0.handlers.lock().clear();
+    }
+
+    /// Replaces everything by a complete list.
+    pub(crate) fn replace(&self, objects: Vec<K>) {
+        let handlers = self.0.handlers.lock();
+        let (initial, deltas) = {
+            let mut state = self.0.state.write();
+            let initial = !state.synced;
+            let listed: BTreeMap<Key, K> = objects
+                .into_iter()
+                .map(|object| (Key::of(&object), object))
+                .collect();
+            let gone: Vec<Key> = state
+                .objects
+                .keys()
+                .filter(|key| !listed.contains_key(key))
+                .cloned()
+                .collect();
+            let mut deltas: Vec<Delta<K>> =
+                gone.iter().filter_map(|key| state.remove(key, initial)).collect();
+            deltas.extend(
+                listed
+                    .into_iter()
+                    .filter_map(|(key, object)| state.put(key, object, initial)),
+            );
+            state.synced = true;
+            (initial, deltas)
+        };
+        if initial {
+            tracing::debug!(kind = %self.0.kind, objects = deltas.len(), "store is filled");
+        }
+        self.deliver(&handlers, &deltas);
+    }
+
+    /// Takes in one new or changed object.
+    pub(crate) fn apply(&self, object: K) {
+        let handlers = self.0.handlers.lock();
+        let delta = self.0.state.write().put(Key::of(&object), object, false);
+        self.deliver(&handlers, delta.as_slice());
+    }
+
+    /// Takes in the deletion of an object.
+    pub(crate) fn delete(&self, meta: &kube::api::ObjectMeta) {
+        let handlers = self.0.handlers.lock();
+        let delta = {
+            let mut state = self.0.state.write();
+            state.latest = state.latest.max(version_of(meta));
+            state.remove(&Key::of_meta(meta), false)
+        };
+        self.deliver(&handlers, delta.as_slice());
+    }
+
+    /// Takes note of a change that could not be decoded, so that nobody waits for it.
+    pub(crate) fn note_version(&self, meta: &kube::api::ObjectMeta) {
+        let mut state = self.0.state.write();
+        state.latest = state.latest.max(version_of(meta));
+        drop(state);
+        self.0.changes.send_modify(|count| *count += 1);
+    }
+
+    fn deliver(&self, handlers: &[Handler<K>], deltas: &[Delta<K>]) {
+        for delta in deltas {
+            for handler in handlers {
+                self.call(handler, delta);
+            }
+        }
+        self.0.changes.send_modify(|count| *count += 1);
+    }
+
+    /// A mapper that panics must not end the watch of a kind for the whole process.
+    fn call(&self, handler: &dyn Fn(&Delta<K>), delta: &Delta<K>) {
+        if catch_unwind(AssertUnwindSafe(|| handler(delta))).is_err() {
+            tracing::error!(kind = %self.0.kind, key = %delta.key, "a mapper panicked; its objects are not woken by this change");
+        }
+    }
+}
+
+impl<K: Resource> State<K> {
+    fn put(&mut self, key: Key, object: K, initial: bool) -> Option<Delta<K>> {
+        let version = version_of(object.meta());
+        self.latest = self.latest.max(version);
+        let old = self.objects.get(&key).cloned();
+        if let Some(old) = &old
+            && version != 0
+            && old.meta().resource_version == object.meta().resource_version
+            && old.meta().uid == object.meta().uid
+        {
+            return None;
+        }
+        let new = Arc::new(object);
+        for index in self.indexes.values_mut() {
+            if let Some(old) = &old {
+                index.remove(&key, old);
+            }
+            index.insert(&key, &new);
+        }
+        self.objects.insert(key.clone(), new.clone());
+        Some(Delta {
+            key,
+            old,
+            new: Some(new),
+            initial,
+        })
+    }
+
+    fn remove(&mut self, key: &Key, initial: bool) -> Option<Delta<K>> {
+        let old = self.objects.remove(key)?;
+        for index in self.indexes.values_mut() {
+            index.remove(key, &old);
+        }
+        Some(Delta {
+            key: key.clone(),
+            old: Some(old),
+            new: None,
+            initial,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! Admission: defaults and validation of kinds, as functions and over HTTPS.
+//!
+//! A kind has a [`Defaulter`] and a [`Validator`]; [`Admission`] finds and calls them, whether the request comes from an
+//! API server in the same process or over the network ([`WebhookServer`]).
+
+mod admission;
+mod server;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use kube::Client;
+
+pub use admission::{Admission, AdmittedKind};
+pub use server::{WebhookOptions, WebhookServer};
+
+use crate::{key::Kind, store::Stores};
+
+/// What is about to happen to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// It is created.
+    Create,
+    /// It is changed.
+    Update,
+    /// It is deleted.
+    Delete,
+}
+
+/// The circumstances of an admission request.
+#[derive(Clone)]
+pub struct Request {
+    /// What is about to happen.
+    pub operation: Operation,
+    /// The subresource that is written, empty for the object itself.
+    pub subresource: String,
+    /// Who asks.
+    pub user: String,
+    /// True if nothing will be stored.
+    pub dry_run: bool,
+    /// The time.
+    pub now: Timestamp,
+    /// The stores of the manager, for rules that look at other objects. They may not be filled yet while the manager
+    /// starts: prefer `client` for what must be known.
+    pub stores: Stores,
+    /// A client, for rules that must know the truth.
+    pub client: Client,
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The path of the field, for example `spec.version`.
+    pub field: String,
+    /// The kind of error.
+    pub reason: Reason,
+    /// The rest of the sentence after path and kind of error.
+    pub detail: String,
+}
+
+/// Kinds of field errors, with the texts that API servers use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The value (given in JSON) is not allowed.
+    Invalid(String),
+    /// A value is missing.
+    Required,
+    /// The field must not be set or changed.
+    Forbidden,
+    /// The value (given in JSON) occurs twice.
+    Duplicate(String),
+    /// The value (given in JSON) is none of the supported ones.
+    NotSupported(String),
+    /// What is referred to does not exist.
+    NotFound(String),
+}
+
+impl FieldError {
+    /// The value of a field is not allowed.
+    pub fn invalid(
+        field: impl Into<String>,
+        value: impl serde::Serialize,
+        detail: impl Into<String>,
+    ) -> Self {
+        let value = serde_json::to_string(&value).unwrap_or_default();
+        Self {
+            field: field.into(),
+            reason: Reason::Invalid(value),
+            detail: detail.into(),
+        }
+    }
+
+    /// A field is missing.
+    pub fn required(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            reason: Reason::Required,
+            detail: detail.into(),
+        }
+    }
+
+    /// A field must not be set or changed.
+    pub fn forbidden(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            reason: Reason::Forbidden,
+            detail: detail.into(),
+        }
+    }
+
+    /// The machine-readable cause that goes into the status.
+    fn cause(&self) -> &'static str {
+        match self.reason {
+            Reason::Invalid(_) => "FieldValueInvalid",
+            Reason::Required => "FieldValueRequired",
+            Reason::Forbidden => "FieldValueForbidden",
+            Reason::Duplicate(_) => "FieldValueDuplicate",
+            Reason::NotSupported(_) => "FieldValueNotSupported",
+            Reason::NotFound(_) => "FieldValueNotFound",
+        }
+    }
+}
+
+impl std::fmt::Display for FieldError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.reason {
+            Reason::Invalid(value) => write!(f, "{}: Invalid value: {value}", self.field)?,
+            Reason::Required => write!(f, "{}: Required value", self.field)?,
+            Reason::Forbidden => write!(f, "{}: Forbidden", self.field)?,
+            Reason::Duplicate(value) => write!(f, "{}: Duplicate value: {value}", self.field)?,
+            Reason::NotSupported(value) => write!(f, "{}: Unsupported value: {value}", self.field)?,
+            Reason::NotFound(value) => write!(f, "{}: Not found: {value}", self.field)?,
+        }
+        if self.detail.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ": {}", self.detail)
+        }
+    }
+}
+
+/// What a validator says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Errors; none means that the request is admitted.
+    pub errors: Vec<FieldError>,
+    /// Advice for the user that does not stop the request.
+    pub warnings: Vec<String>,
+    /// Refuses the request as forbidden, for reasons that lie in no field.
+    pub forbidden: Option<String>,
+}
+
+impl Verdict {
+    /// Everything is fine.
+    pub fn allow() -> Self {
+        Self::default()
+    }
+
+    /// Fine if there are no errors.
+    pub fn of(errors: Vec<FieldError>) -> Self {
+        Self {
+            errors,
+            ..Self::default()
+        }
+    }
+
+    /// Not allowed now, for a reason that lies in no field.
+    pub fn forbid(reason: impl Into<String>) -> Self {
+        Self {
+            forbidden: Some(reason.into()),
+            ..Self::default()
+        }
+    }
+
+    /// With advice for the user.
+    pub fn warn(mut self, warning: impl Into<String>) -> Self {
+        self.warnings.push(warning.into());
+        self
+    }
+}
+
+/// Fills in what the user left open.
+#[async_trait]
+pub trait Defaulter<K: Kind>: Send + Sync + 'static {
+    /// Changes `object`, which is about to be stored; `old` is what is stored now. Refuses with a text.
+    async fn default(&self, request: &Request, old: Option<&K>, object: &mut K) -> Result<(), String>;
+}
+
+/// Says whether an object may be stored or deleted.
+#[async_trait]
+pub trait Validator<K: Kind>: Send + Sync + 'static {
+    /// Judges a new object.
+    async fn create(&self, request: &Request, new: &K) -> Verdict;
+
+    /// Judges a change.
+    async fn update(&self, request: &Request, old: &K, new: &K) -> Verdict;
+
+    /// Judges a deletion.
+    async fn delete(&self, _request: &Request, _old: &K) -> Verdict {
+        Verdict::allow()
+    }
+}
