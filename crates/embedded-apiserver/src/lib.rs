@@ -1,1 +1,38 @@
-//! (module documentation follows)
+//! A Kubernetes-compatible API server as a library: the zero-setup default of this project and its test bed.
+//!
+//! One process, one node, in memory. [`Server`] is reached in process ([`Server::client`]), over any byte stream
+//! ([`Server::serve_pipe`]) and over HTTPS ([`Server::serve_https`]); kubectl and client-go understand it.
+//! Authorization is open: whoever can connect may do everything.
+//!
+//! Rooms: `http` reads requests and writes answers, `verbs` does what they ask, `registry` knows the kinds, `storage`
+//! holds the objects, `watch` streams changes, `gc` and `lifecycle` clean up behind deletions, `discovery` tells what
+//! there is, `transport` carries bytes. `schema`, `cel`, `table`, `patch`, `selector` and `fieldmanager` are pure rules.
+
+pub mod cel;
+pub mod fieldmanager;
+pub mod patch;
+pub mod schema;
+pub mod selector;
+pub mod table;
+
+mod discovery;
+mod gc;
+mod http;
+mod lifecycle;
+mod registry;
+mod server;
+mod storage;
+mod transport;
+mod verbs;
+mod watch;
+
+pub use crate::http::audit::{Audit, AuditEvent};
+pub use crate::http::body::ApiBody;
+pub use server::{BuildError, Builder, Server};
+pub use storage::{
+    Change, ChangeKind, GroupResource, MemoryStorage, Object, OwnerReference, Row, Rows, Snapshot, Storage,
+    StorageError,
+};
+pub use transport::client::ApiService;
+pub use transport::portforward::{ByteStream, PortForward};
+pub use verbs::admission::{Admission, AdmissionPhase};

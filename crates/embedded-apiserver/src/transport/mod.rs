@@ -1,0 +1,6 @@
+//! How bytes get in and out: calls in this process, byte streams, HTTPS, and upgraded connections to pods.
+
+pub(crate) mod client;
+pub(crate) mod portforward;
+pub(crate) mod serve;
+mod subject;

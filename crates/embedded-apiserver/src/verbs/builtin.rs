@@ -1,0 +1,203 @@
+//! What is special about single built-in kinds when they are written: initial values, fixed fields, checks.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::Call;
+use super::meta;
+use crate::registry::builtin::Builtin;
+use crate::registry::{crd, crd_validation};
+use crate::schema::FieldError;
+
+/// Initial values of a new object.
+pub(crate) fn prepare_create(call: &Call<'_>, value: &mut Value) {
+    let resource = &call.served.resource;
+    let keeps = resource
+        .builtin()
+        .is_some_and(|row| row.has(Builtin::KEEPS_STATUS));
+    if call.version().status
+        && !keeps
+        && let Some(map) = value.as_object_mut()
+    {
+        map.remove("status");
+    }
+    if resource.is_custom() {
+        return;
+    }
+    match (&*resource.gr.group, &*resource.gr.resource) {
+        ("", "namespaces") => {
+            let name = meta::text(value, "name").to_owned();
+            value["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
+            value["spec"]["finalizers"] = json!(["kubernetes"]);
+            value["status"] = json!({"phase": "Active"});
+        }
+        ("", "pods") if value["status"].get("phase").is_none() => value["status"]["phase"] = "Pending".into(),
+        ("", "persistentvolumeclaims" | "persistentvolumes") => value["status"] = json!({"phase": "Pending"}),
+        ("certificates.k8s.io", _) => {
+            let user = &call.request.user;
+            value["spec"]["username"] = user.name.as_str().into();
+            value["spec"]["groups"] = user.groups.clone().into();
+        }
+        ("apiextensions.k8s.io", _) => crd::default(value),
+        ("apps", "deployments" | "replicasets" | "statefulsets")
+            if value["spec"].get("replicas").is_none() =>
+        {
+            value["spec"]["replicas"] = 1.into();
+        }
+        _ => {}
+    }
+    common(call, None, value);
+}
+
+/// Values that follow from others when an object is replaced.
+pub(crate) fn prepare_update(call: &Call<'_>, old: &Value, new: &mut Value) {
+    if call.served.resource.is_custom() {
+        return;
+    }
+    if call
+        .served
+        .resource
+        .is("apiextensions.k8s.io", "customresourcedefinitions")
+    {
+        crd::default(new);
+    }
+    if call.served.resource.is("", "namespaces") {
+        let name = meta::text(new, "name").to_owned();
+        new["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
+    }
+    common(call, Some(old), new);
+}
+
+fn common(call: &Call<'_>, old: Option<&Value>, new: &mut Value) {
+    let resource = &call.served.resource;
+    if resource.is("", "secrets") {
+        secret(new);
+    }
+    let definition = resource.is("apiextensions.k8s.io", "customresourcedefinitions");
+    if definition && old.is_none_or(|old| old["spec"] != new["spec"]) {
+        let registry = call.inner.registry.load();
+        crd::update_status(&registry, new, &call.inner.now_text());
+    }
+}
+
+/// Moves `stringData` into `data` and names the default type.
+fn secret(value: &mut Value) {
+    let Some(map) = value.as_object_mut() else { return };
+    if let Some(Value::Object(texts)) = map.remove("stringData") {
+        let data = map.entry("data").or_insert_with(|| Value::Object(Map::new()));
+        if !data.is_object() {
+            *data = Value::Object(Map::new());
+        }
+        for (key, text) in texts {
+            data[key.as_str()] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
+        }
+    }
+    if map
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .is_empty()
+    {
+        map.insert("type".to_owned(), "Opaque".into());
+    }
+}
+
+/// Checks of single kinds.
+pub(crate) fn validate(call: &Call<'_>, old: Option<&Value>, new: &Value) -> Vec<FieldError> {
+    let resource = &call.served.resource;
+    if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
+        let mut errors = crd_validation::validate(new, old);
+        if errors.is_empty()
+            && let Err(found) = crd::resource(new)
+        {
+            errors = found;
+        }
+        return errors;
+    }
+    if resource.is("", "secrets") {
+        return secret_errors(old, new);
+    }
+    if resource.is("", "configmaps") {
+        return config_map_errors(old, new);
+    }
+    Vec::new()
+}
+
+/// The most a secret or config map may hold.
+const MAX_DATA: usize = 1024 * 1024;
+
+fn secret_errors(old: Option<&Value>, new: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut size = 0;
+    for (key, value) in new["data"].as_object().into_iter().flatten() {
+        match value.as_str().map(|text| STANDARD.decode(text)) {
+            Some(Ok(bytes)) => size += bytes.len(),
+            None if value.is_null() => {}
+            _ => errors.push(FieldError::invalid(
+                format!("data[{key}]"),
+                "<secret>",
+                "illegal base64 data",
+            )),
+        }
+        data_key("data", key, &mut errors);
+    }
+    if size > MAX_DATA {
+        errors.push(FieldError::too_long("data", MAX_DATA as i64));
+    }
+    if let Some(old) = old {
+        if old["type"] != new["type"] {
+            errors.push(FieldError::invalid(
+                "type",
+                new["type"].clone(),
+                "field is immutable",
+            ));
+        }
+        if old["immutable"] == true && (old["data"] != new["data"] || new["immutable"] != true) {
+            errors.push(FieldError::forbidden(
+                "data",
+                "field is immutable when `immutable` is set",
+            ));
+        }
+    }
+    let needs: &[&str] = match new["type"].as_str().unwrap_or_default() {
+        "kubernetes.io/tls" => &["tls.crt", "tls.key"],
+        "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],
+        _ => &[],
+    };
+    for key in needs.iter().filter(|key| new["data"].get(**key).is_none()) {
+        errors.push(FieldError::required(format!("data[{key}]"), ""));
+    }
+    errors
+}
+
+fn config_map_errors(old: Option<&Value>, new: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for field in ["data", "binaryData"] {
+        for (key, _) in new[field].as_object().into_iter().flatten() {
+            data_key(field, key, &mut errors);
+        }
+    }
+    if let Some(old) = old.filter(|old| old["immutable"] == true) {
+        if old["data"] != new["data"] || new["immutable"] != true {
+            errors.push(FieldError::forbidden(
+                "data",
+                "field is immutable when `immutable` is set",
+            ));
+        }
+    }
+    errors
+}
+
+fn data_key(field: &str, key: &str, errors: &mut Vec<FieldError>) {
+    let good = !key.is_empty()
+        && key.len() <= 253
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if !good || key == "." || key == ".." {
+        let detail = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or \
+                      'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+        errors.push(FieldError::invalid(format!("{field}[{key}]"), key, detail));
+    }
+}

@@ -1,0 +1,254 @@
+//! Delete and deletecollection: preconditions, finalizers, propagation.
+
+use std::sync::Arc;
+
+use kube::core::admission::Operation;
+use serde_json::{Value, json};
+
+use super::admission::{AdmissionPhase, admit};
+use super::get::Selection;
+use super::{Answer, Call, Page, convert, meta};
+use crate::http::request::Request;
+use crate::http::status::{ApiError, ApiResult, success};
+use crate::server::{definitions, namespaces};
+use crate::storage::{CommitError, Expect, Object, Write};
+
+/// The finalizer by which the garbage collector deletes dependents before the owner goes.
+pub(crate) const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer by which the garbage collector frees dependents before the owner goes.
+pub(crate) const ORPHAN: &str = "orphan";
+/// The finalizer by which custom resources go before their definition.
+pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// What a delete request asks for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DeleteOptions {
+    uid: Option<String>,
+    revision: Option<String>,
+    /// `Background`, `Foreground`, `Orphan` or empty.
+    propagation: String,
+    dry: bool,
+}
+
+impl DeleteOptions {
+    pub fn read(request: &Request) -> ApiResult<Self> {
+        let body: Value = match request.body.is_empty() {
+            true => Value::Null,
+            false => super::input::yaml(&request.body).map_err(ApiError::bad_request)?,
+        };
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let query = &request.query;
+        let mut propagation =
+            text(&body["propagationPolicy"]).unwrap_or_else(|| query.get("propagationPolicy").to_owned());
+        let orphans = body["orphanDependents"].as_bool().or_else(|| {
+            query
+                .has("orphanDependents")
+                .then(|| query.flag("orphanDependents"))
+        });
+        if let (Some(orphans), true) = (orphans, propagation.is_empty()) {
+            propagation = if orphans { "Orphan" } else { "Background" }.to_owned();
+        }
+        if !matches!(propagation.as_str(), "" | "Background" | "Foreground" | "Orphan") {
+            return Err(ApiError::new(
+                422,
+                "Invalid",
+                format!(
+                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {propagation:?}: supported values: \"Background\", \"Foreground\", \"Orphan\"",
+                ),
+            ));
+        }
+        let dry = query.dry_run()?
+            || body["dryRun"]
+                .as_array()
+                .is_some_and(|list| list.contains(&json!("All")));
+        Ok(Self {
+            uid: text(&body["preconditions"]["uid"]),
+            revision: text(&body["preconditions"]["resourceVersion"]),
+            propagation,
+            dry,
+        })
+    }
+
+    fn check(&self, call: &Call<'_>, object: &Object) -> ApiResult<()> {
+        if let Some(uid) = self.uid.as_ref().filter(|uid| ***uid != *object.uid) {
+            let why = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                object.uid
+            );
+            return Err(ApiError::conflict(call.gr(), &object.name, &why));
+        }
+        if let Some(revision) = self
+            .revision
+            .as_ref()
+            .filter(|revision| **revision != object.revision.to_string())
+        {
+            let why = format!(
+                "Precondition failed: ResourceVersion in precondition: {revision}, ResourceVersion in object meta: {}",
+                object.revision
+            );
+            return Err(ApiError::conflict(call.gr(), &object.name, &why));
+        }
+        Ok(())
+    }
+
+    /// The finalizers that the object has after the request.
+    fn finalizers(&self, call: &Call<'_>, object: &Object) -> Vec<String> {
+        let mut finalizers: Vec<String> = object.finalizers.iter().map(|f| f.to_string()).collect();
+        let wanted = match self.propagation.as_str() {
+            "Foreground" => Some(FOREGROUND),
+            "Orphan" => Some(ORPHAN),
+            _ => None,
+        };
+        if !self.propagation.is_empty() {
+            finalizers.retain(|f| f != FOREGROUND && f != ORPHAN || Some(f.as_str()) == wanted);
+        }
+        let cleanup = (*call.gr() == definitions()).then_some(CLEANUP);
+        for finalizer in wanted.into_iter().chain(cleanup.filter(|_| !object.terminating)) {
+            if !finalizers.iter().any(|f| f == finalizer) {
+                finalizers.push(finalizer.to_owned());
+            }
+        }
+        finalizers
+    }
+}
+
+pub(super) async fn delete(call: &Call<'_>) -> ApiResult<Answer> {
+    let options = DeleteOptions::read(call.request)?;
+    let name = call.request.name.as_str();
+    if *call.gr() == namespaces() && matches!(name, "default" | "kube-system" | "kube-public") {
+        return Err(ApiError::forbidden(
+            call.gr(),
+            name,
+            "this namespace may not be deleted",
+        ));
+    }
+    loop {
+        let object = call.current()?;
+        options.check(call, &object)?;
+        if let Some(answer) = delete_once(call, &object, &options).await? {
+            return Ok(answer);
+        }
+        if options.revision.is_some() {
+            return Err(super::write::modified(call, name));
+        }
+    }
+}
+
+/// Deletes this version of an object, or marks it; `None` when it changed meanwhile.
+async fn delete_once(
+    call: &Call<'_>,
+    object: &Arc<Object>,
+    options: &DeleteOptions,
+) -> ApiResult<Option<Answer>> {
+    let old = convert::value(call.inner, call.served, object).await?;
+    let mut warnings = Vec::new();
+    for phase in [AdmissionPhase::Mutating, AdmissionPhase::Validating] {
+        admit(call, phase, Operation::Delete, None, Some(&old), &mut warnings).await?;
+    }
+    let finalizers = options.finalizers(call, object);
+    let namespace = *call.gr() == namespaces();
+    let kept_by_spec = namespace
+        && old["spec"]["finalizers"]
+            .as_array()
+            .is_some_and(|list| !list.is_empty());
+    let delete = finalizers.is_empty() && !kept_by_spec;
+    let mut new = old.clone();
+    if !delete {
+        mark(call, object, &mut new, &finalizers);
+        if new == old {
+            return Ok(Some(Answer::Object {
+                code: 200,
+                object: object.clone(),
+            }));
+        }
+    }
+    if options.dry {
+        return Ok(Some(match delete {
+            true => Answer::Status(success(call.gr(), &object.name, &object.uid)),
+            false => Answer::Preview {
+                code: 200,
+                value: new,
+            },
+        }));
+    }
+    let value = convert::to_storage(call.inner, call.served, new).await?;
+    let expect = Expect::Revision(object.revision);
+    let write = Write {
+        resource: call.served.resource.store.clone(),
+        key: object.key(),
+        expect,
+        value,
+        delete,
+    };
+    match call.inner.commit(write).await {
+        Ok(_) if delete => Ok(Some(Answer::Status(success(
+            call.gr(),
+            &object.name,
+            &object.uid,
+        )))),
+        Ok(object) => Ok(Some(Answer::Object { code: 200, object })),
+        Err(CommitError::Engine(error)) => Err(ApiError::internal(error)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Marks an object that something still holds.
+fn mark(call: &Call<'_>, object: &Object, new: &mut Value, finalizers: &[String]) {
+    meta::put(new, "finalizers", finalizers.into());
+    if object.terminating {
+        return;
+    }
+    let now = call.inner.now_text();
+    meta::put(new, "deletionTimestamp", now.as_str().into());
+    meta::put(new, "deletionGracePeriodSeconds", 0.into());
+    if let Some(generation) = new["metadata"]["generation"].as_i64() {
+        meta::put(new, "generation", (generation + 1).into());
+    }
+    if *call.gr() == namespaces() {
+        new["status"]["phase"] = "Terminating".into();
+    }
+    if *call.gr() == definitions() {
+        let condition = json!({
+            "type": "Terminating", "status": "True", "lastTransitionTime": now, "reason": "InstanceDeletionPending",
+            "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+        });
+        if let Some(conditions) = new["status"]["conditions"].as_array_mut() {
+            conditions.retain(|c| c["type"] != "Terminating");
+            conditions.push(condition);
+        }
+    }
+}
+
+pub(super) async fn delete_collection(call: &Call<'_>) -> ApiResult<Answer> {
+    let options = DeleteOptions::read(call.request)?;
+    let selection = Selection::read(call)?;
+    let (objects, _) = call
+        .inner
+        .store
+        .list(&call.served.resource.store, &call.request.namespace);
+    let objects = selection.filter(call, objects).await?;
+    let mut deleted = Vec::new();
+    for object in objects {
+        let mut request = call.request.clone();
+        request.name = object.name.to_string();
+        let one = Call {
+            inner: call.inner,
+            request: &request,
+            served: call.served,
+        };
+        loop {
+            let Ok(object) = one.current() else { break };
+            options.check(&one, &object)?;
+            if delete_once(&one, &object, &options).await?.is_some() {
+                deleted.push(object);
+                break;
+            }
+        }
+    }
+    Ok(Answer::List(Page {
+        objects: deleted,
+        revision: call.inner.store.revision(),
+        next: None,
+        remaining: None,
+    }))
+}

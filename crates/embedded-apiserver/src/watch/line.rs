@@ -1,0 +1,90 @@
+//! One watch event as a line of JSON.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::{Value, json};
+
+use crate::http::negotiate::{Form, Output};
+use crate::http::respond;
+use crate::http::status::{ApiError, ApiResult};
+use crate::registry::Served;
+use crate::server::Inner;
+use crate::storage::Object;
+use crate::table::IncludeObject;
+use crate::verbs::convert;
+
+/// Writes events in the form one watcher wants.
+pub(super) struct Writer {
+    pub inner: Arc<Inner>,
+    pub served: Served,
+    pub output: Output,
+    pub include: IncludeObject,
+}
+
+fn line(kind: &str, object: &[u8], into: &mut BytesMut) {
+    into.reserve(object.len() + 48);
+    into.put_slice(b"{\"type\":\"");
+    into.put_slice(kind.as_bytes());
+    into.put_slice(b"\",\"object\":");
+    into.put_slice(object);
+    into.put_slice(b"}\n");
+}
+
+/// The JSON text of `object` with another revision.
+fn at_revision(value: &mut Value, revision: u64) {
+    value["metadata"]["resourceVersion"] = revision.to_string().into();
+}
+
+impl Writer {
+    /// An event about `object`; `revision` replaces its own where the event is younger than the object.
+    pub async fn event(
+        &self,
+        kind: &str,
+        object: &Arc<Object>,
+        revision: u64,
+        into: &mut BytesMut,
+    ) -> ApiResult<()> {
+        if self.output.form == Form::Object && object.revision == revision {
+            line(
+                kind,
+                &convert::text(&self.inner, &self.served, object).await?,
+                into,
+            );
+            return Ok(());
+        }
+        let mut value = convert::value(&self.inner, &self.served, object).await?;
+        at_revision(&mut value, revision);
+        let shaped = respond::shape(&self.inner, &self.served, &self.output.form, &value, self.include);
+        line(kind, shaped.to_string().as_bytes(), into);
+        Ok(())
+    }
+
+    /// A bookmark: "you have seen everything up to `revision`".
+    pub fn bookmark(&self, revision: u64, ends_initial: bool, into: &mut BytesMut) {
+        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if ends_initial {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = json!({"kind": self.served.resource.kind, "apiVersion": self.served.api_version(), "metadata": metadata});
+        let shaped = match &self.output.form {
+            Form::Table(version) => self.served.version().columns.render(
+                &[],
+                &json!({"resourceVersion": revision.to_string()}),
+                self.inner.now(),
+                self.include,
+                version,
+                true,
+            ),
+            form => respond::shape(&self.inner, &self.served, form, &object, self.include),
+        };
+        line("BOOKMARK", shaped.to_string().as_bytes(), into);
+    }
+}
+
+/// The last line of a watch that cannot go on.
+pub(super) fn error(error: &ApiError) -> Bytes {
+    let mut into = BytesMut::new();
+    line("ERROR", error.to_value().to_string().as_bytes(), &mut into);
+    into.freeze()
+}

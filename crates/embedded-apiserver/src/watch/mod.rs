@@ -1,0 +1,87 @@
+//! Watches: a cursor over a resource's history, turned into lines of JSON.
+//!
+//! A watch holds no queue. It sleeps until its resource changes, then reads on from its revision; one that is too slow
+//! falls off the history and is told so (410). Thus idle watches cost a registered waker each and nothing else.
+
+mod line;
+mod stream;
+
+use std::time::Duration;
+
+use crate::http::negotiate::Output;
+use crate::http::status::{ApiError, ApiResult};
+use crate::table::IncludeObject;
+use crate::verbs::{Answer, Call, get::Selection};
+
+/// Bookmarks come about this often, and only when there was something new.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+/// Watches without `timeoutSeconds` end after this time and up to as much again.
+const LONGEST: Duration = Duration::from_secs(1800);
+
+/// What a watch was asked for.
+struct Wishes {
+    bookmarks: bool,
+    /// Whether what exists is told first.
+    initial: bool,
+    /// Whether a bookmark marks the end of the initial events.
+    mark_initial: bool,
+    from: Option<u64>,
+    timeout: Duration,
+}
+
+fn wishes(call: &Call<'_>) -> ApiResult<Wishes> {
+    let query = &call.request.query;
+    let revision = query.revision()?;
+    let bookmarks = query.flag("allowWatchBookmarks");
+    let invalid = |text: &str| {
+        Err(ApiError::new(
+            422,
+            "Invalid",
+            format!("ListOptions.meta.k8s.io \"\" is invalid: {text}"),
+        ))
+    };
+    let matching = query.get("resourceVersionMatch");
+    let streaming = query.has("sendInitialEvents");
+    if streaming && matching != "NotOlderThan" {
+        return invalid(
+            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        );
+    }
+    if !streaming && !matching.is_empty() {
+        return invalid(
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        );
+    }
+    let sends = streaming && query.flag("sendInitialEvents");
+    let initial = if streaming {
+        sends
+    } else {
+        matches!(revision, None | Some(0))
+    };
+    let timeout = match query.number("timeoutSeconds")? {
+        Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
+        _ => seams::jittered(&*call.inner.randomness, LONGEST, 1.0),
+    };
+    Ok(Wishes {
+        bookmarks,
+        initial,
+        mark_initial: sends && bookmarks,
+        from: revision.filter(|r| *r > 0),
+        timeout,
+    })
+}
+
+/// Starts a watch.
+pub(crate) async fn start(call: &Call<'_>, output: &Output) -> ApiResult<Answer> {
+    let selection = Selection::read(call)?;
+    let wishes = wishes(call)?;
+    let include =
+        IncludeObject::parse(call.request.query.get("includeObject")).map_err(ApiError::bad_request)?;
+    Ok(Answer::Stream(stream::open(
+        call,
+        output.clone(),
+        include,
+        selection,
+        wishes,
+    )))
+}
