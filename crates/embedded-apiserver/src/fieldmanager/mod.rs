@@ -2,35 +2,9 @@
 //!
 //! Pure functions; the time is given. The semantics are those of structured-merge-diff v6.
 
-use crate::schema::Structural;
+pub use crate::schema::types::TypeSchema;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-
-/// How the fields of a kind merge: list keys, sets, atomic parts. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct TypeSchema {
-    _private: (),
-}
-
-impl TypeSchema {
-    /// The type of a custom resource, from its schema.
-    #[must_use]
-    pub fn custom(_schema: &Structural) -> Self {
-        Self { _private: () }
-    }
-
-    /// The type of a built-in kind; None when it is not in the table.
-    #[must_use]
-    pub fn builtin(_group: &str, _version: &str, _kind: &str) -> Option<Self> {
-        Some(Self { _private: () })
-    }
-
-    /// The type of an object nothing is known about: maps merge, lists are atomic.
-    #[must_use]
-    pub fn deduced() -> Self {
-        Self { _private: () }
-    }
-}
 
 /// Who writes.
 #[derive(Clone, Copy, Debug)]

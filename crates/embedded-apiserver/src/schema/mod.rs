@@ -14,6 +14,7 @@ mod prune;
 mod structural;
 #[cfg(test)]
 mod tests;
+pub mod types;
 mod validate;
 
 use std::sync::Arc;
