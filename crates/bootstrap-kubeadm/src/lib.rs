@@ -2,12 +2,36 @@
 //!
 //! A [`KubeadmConfig`](capi_api::bootstrap::v1beta2::KubeadmConfig) says how a machine is to be set up. This crate renders
 //! [`kubeadm`]'s configuration from it, wraps that with files, users, disks and commands into [`cloudinit`] user data, and
-//! leaves the result in a Secret whose name it reports. `controllers` does so for the objects of a management cluster.
+//! leaves the result in a Secret whose name it reports. [`controllers`] does so for the objects of a management cluster.
 //!
 //! User data holds private keys and tokens: nothing in this crate logs it or puts it into a condition.
 //! What must not be here: how a machine gets its user data (infrastructure providers), and the life of control planes.
 
 pub mod cloudinit;
+pub mod controllers;
 pub mod kubeadm;
 pub mod machine_setup;
+pub mod webhooks;
 pub mod yaml;
+
+use capi_api::bootstrap::v1beta2::{KubeadmConfig, KubeadmConfigTemplate};
+use capi_runtime::Manager;
+
+pub use controllers::kubeadmconfig::Options;
+
+use webhooks::kubeadmconfig::{IgnitionGate, Rules};
+
+/// Adds this provider to a manager, with its usual options.
+pub fn register(manager: &mut Manager) {
+    register_with(manager, Options::default());
+}
+
+/// Adds this provider to a manager.
+pub fn register_with(manager: &mut Manager, options: Options) {
+    let rules = Rules {
+        ignition: IgnitionGate::Off,
+    };
+    manager.validator::<KubeadmConfig>(rules);
+    manager.validator::<KubeadmConfigTemplate>(rules);
+    manager.register(controllers::kubeadmconfig::controller(options));
+}

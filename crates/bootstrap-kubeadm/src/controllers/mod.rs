@@ -1,0 +1,3 @@
+//! The controllers of this provider.
+
+pub mod kubeadmconfig;

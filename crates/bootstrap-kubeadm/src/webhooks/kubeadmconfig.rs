@@ -1,0 +1,370 @@
+//! Which KubeadmConfigs are refused, beyond what the schema says.
+//!
+//! KubeadmConfigs themselves are not defaulted; kubeadm does that on the machine.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use async_trait::async_trait;
+use capi_api::bootstrap::v1beta2::{
+    DiskSetup, Encoding, Format, KubeadmConfig, KubeadmConfigSpec, KubeadmConfigTemplate, PartitionTableType,
+};
+use capi_runtime::webhook::{FieldError, Reason, Request, Validator, Verdict};
+
+/// Whether the alpha format Ignition may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IgnitionGate {
+    /// The feature gate KubeadmBootstrapFormatIgnition is on.
+    On,
+    /// It is off.
+    Off,
+}
+
+/// What is wrong with `spec`, whose path is `path` (`spec`, or a longer one where it is embedded).
+pub fn validate(spec: &KubeadmConfigSpec, path: &str, gate: IgnitionGate) -> Vec<FieldError> {
+    let mut found = Found {
+        path,
+        errors: Vec::new(),
+    };
+    files(spec, &mut found);
+    users(spec, &mut found);
+    discovery(spec, &mut found);
+    if let Some(disks) = &spec.disk_setup {
+        partitions(disks, &mut found);
+    }
+    ignition(spec, gate, &mut found);
+    found.errors
+}
+
+/// Judges KubeadmConfigs and their templates.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Whether Ignition may be used.
+    pub ignition: IgnitionGate,
+}
+
+impl Rules {
+    fn config(self, config: &KubeadmConfig) -> Vec<FieldError> {
+        validate(&config.spec, "spec", self.ignition)
+    }
+
+    fn template(self, template: &KubeadmConfigTemplate) -> Vec<FieldError> {
+        let spec = template.spec.template.spec.as_ref();
+        spec.map(|spec| validate(spec, "spec.template.spec", self.ignition))
+            .unwrap_or_default()
+    }
+}
+
+/// What was wrong before a change is no reason to refuse the change: it may have been stored under other rules.
+fn new_errors(old: &[FieldError], new: Vec<FieldError>) -> Verdict {
+    Verdict::of(new.into_iter().filter(|error| !old.contains(error)).collect())
+}
+
+#[async_trait]
+impl Validator<KubeadmConfig> for Rules {
+    async fn create(&self, _: &Request, new: &KubeadmConfig) -> Verdict {
+        Verdict::of(self.config(new))
+    }
+
+    async fn update(&self, _: &Request, old: &KubeadmConfig, new: &KubeadmConfig) -> Verdict {
+        new_errors(&self.config(old), self.config(new))
+    }
+}
+
+#[async_trait]
+impl Validator<KubeadmConfigTemplate> for Rules {
+    async fn create(&self, _: &Request, new: &KubeadmConfigTemplate) -> Verdict {
+        Verdict::of(self.template(new))
+    }
+
+    async fn update(&self, _: &Request, old: &KubeadmConfigTemplate, new: &KubeadmConfigTemplate) -> Verdict {
+        new_errors(&self.template(old), self.template(new))
+    }
+}
+
+struct Found<'a> {
+    path: &'a str,
+    errors: Vec<FieldError>,
+}
+
+impl Found<'_> {
+    fn forbidden(&mut self, field: impl Display, detail: &str) {
+        self.errors
+            .push(FieldError::forbidden(format!("{}.{field}", self.path), detail));
+    }
+
+    fn required(&mut self, field: impl Display) {
+        self.errors.push(FieldError::required(
+            format!("{}.{field}", self.path),
+            "must be set",
+        ));
+    }
+
+    fn invalid(&mut self, field: impl Display, value: impl serde::Serialize, detail: &str) {
+        self.errors.push(FieldError::invalid(
+            format!("{}.{field}", self.path),
+            value,
+            detail,
+        ));
+    }
+
+    fn duplicate(&mut self, field: impl Display, value: &str) {
+        let reason = Reason::Duplicate(format!("{value:?}"));
+        let detail = "must be unique among all files".to_owned();
+        self.errors.push(FieldError {
+            field: format!("{}.{field}", self.path),
+            reason,
+            detail,
+        });
+    }
+}
+
+fn files(spec: &KubeadmConfigSpec, found: &mut Found<'_>) {
+    let mut paths = BTreeSet::new();
+    for (index, file) in spec.files.iter().enumerate() {
+        if file.content.is_some() && file.content_from.is_some() {
+            found.forbidden(
+                format_args!("files[{index}]"),
+                "only one of content and contentFrom may be set",
+            );
+        }
+        if let Some(from) = &file.content_from {
+            if from.secret.name.is_empty() {
+                found.required(format_args!("files[{index}].contentFrom.secret.name"));
+            }
+            if from.secret.key.is_empty() {
+                found.required(format_args!("files[{index}].contentFrom.secret.key"));
+            }
+        }
+        if !paths.insert(&file.path) {
+            found.duplicate(format_args!("files[{index}].path"), &file.path);
+        }
+    }
+}
+
+fn users(spec: &KubeadmConfigSpec, found: &mut Found<'_>) {
+    for (index, user) in spec.users.iter().enumerate() {
+        if user.passwd.is_some() && user.passwd_from.is_some() {
+            found.forbidden(
+                format_args!("users[{index}]"),
+                "only one of passwd and passwdFrom may be set",
+            );
+        }
+        if let Some(from) = &user.passwd_from {
+            if from.secret.name.is_empty() {
+                found.required(format_args!("users[{index}].passwdFrom.secret.name"));
+            }
+            if from.secret.key.is_empty() {
+                found.required(format_args!("users[{index}].passwdFrom.secret.key"));
+            }
+        }
+    }
+}
+
+fn discovery(spec: &KubeadmConfigSpec, found: &mut Found<'_>) {
+    let discovery = spec
+        .join_configuration
+        .as_ref()
+        .and_then(|join| join.discovery.as_ref());
+    let Some(config) = discovery
+        .and_then(|d| d.file.as_ref())
+        .and_then(|file| file.kube_config.as_ref())
+    else {
+        return;
+    };
+    let field = "joinConfiguration.discovery.file.kubeConfig.user";
+    match (&config.user.auth_provider, &config.user.exec) {
+        (None, None) => found.invalid(field, &config.user, "one of authProvider and exec must be set"),
+        (Some(_), Some(_)) => found.forbidden(field, "only one of authProvider and exec may be set"),
+        _ => {}
+    }
+}
+
+fn partitions(disks: &DiskSetup, found: &mut Found<'_>) {
+    for (index, partition) in disks.partitions.iter().enumerate() {
+        let sum: i64 = partition
+            .disk_layout
+            .iter()
+            .map(|part| i64::from(part.percentage))
+            .sum();
+        if sum > 100 {
+            found.invalid(
+                format_args!("diskSetup.partitions[{index}].diskLayout"),
+                sum,
+                &format!("the percentages sum up to {sum}; they must not exceed 100"),
+            );
+        }
+    }
+}
+
+fn ignition(spec: &KubeadmConfigSpec, gate: IgnitionGate, found: &mut Found<'_>) {
+    let wanted = spec.format == Some(Format::Ignition);
+    if gate == IgnitionGate::Off {
+        let reason = "needs the feature gate KubeadmBootstrapFormatIgnition, which is off";
+        if wanted {
+            found.forbidden("format", reason);
+        }
+        if spec.ignition.is_some() {
+            found.forbidden("ignition", reason);
+        }
+        return;
+    }
+    if !wanted {
+        if spec.ignition.is_some() {
+            found.invalid("format", spec.format, "must be ignition when ignition is set");
+        }
+        return;
+    }
+    unsupported_by_ignition(spec, found);
+}
+
+fn unsupported_by_ignition(spec: &KubeadmConfigSpec, found: &mut Found<'_>) {
+    const UNSUPPORTED: &str = "cannot be used with format ignition";
+    for (index, _) in spec
+        .users
+        .iter()
+        .enumerate()
+        .filter(|(_, user)| user.inactive == Some(true))
+    {
+        found.forbidden(format_args!("users[{index}].inactive"), UNSUPPORTED);
+    }
+    for (index, file) in spec.files.iter().enumerate() {
+        if matches!(file.encoding, Some(Encoding::Gzip | Encoding::GzipBase64)) {
+            found.forbidden(format_args!("files[{index}].encoding"), UNSUPPORTED);
+        }
+    }
+    if !spec.boot_commands.is_empty() {
+        found.forbidden("bootCommands", UNSUPPORTED);
+    }
+    let Some(disks) = &spec.disk_setup else { return };
+    for (index, partition) in disks.partitions.iter().enumerate() {
+        if partition
+            .table_type
+            .is_some_and(|table| table != PartitionTableType::Gpt)
+        {
+            found.invalid(
+                format_args!("diskSetup.partitions[{index}].tableType"),
+                partition.table_type,
+                "must be gpt with format ignition",
+            );
+        }
+    }
+    for (index, filesystem) in disks.filesystems.iter().enumerate() {
+        if filesystem.replace_fs.is_some() {
+            found.forbidden(
+                format_args!("diskSetup.filesystems[{index}].replaceFS"),
+                UNSUPPORTED,
+            );
+        }
+        if filesystem.partition.is_some() {
+            found.forbidden(
+                format_args!("diskSetup.filesystems[{index}].partition"),
+                UNSUPPORTED,
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn refused(spec: Value, gate: IgnitionGate) -> Vec<String> {
+        let spec: KubeadmConfigSpec = serde_json::from_value(spec).unwrap();
+        validate(&spec, "spec", gate)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_their_field() {
+        let from = json!({"secret": {"name": "s", "key": "k"}});
+        for (spec, want) in [
+            (json!({}), vec![]),
+            (
+                json!({"files": [{"path": "/a", "content": "x"}, {"path": "/a", "content": "y", "contentFrom": from}]}),
+                vec![
+                    "spec.files[1]: Forbidden: only one of content and contentFrom may be set",
+                    "spec.files[1].path: Duplicate value: \"/a\": must be unique among all files",
+                ],
+            ),
+            (
+                json!({"users": [{"name": "u", "passwd": "x", "passwdFrom": {"secret": {"name": "", "key": "k"}}}]}),
+                vec![
+                    "spec.users[0]: Forbidden: only one of passwd and passwdFrom may be set",
+                    "spec.users[0].passwdFrom.secret.name: Required value: must be set",
+                ],
+            ),
+            (
+                json!({"joinConfiguration": {"discovery": {"file": {"kubeConfigPath": "/k", "kubeConfig": {"user": {}}}}}}),
+                vec![
+                    "spec.joinConfiguration.discovery.file.kubeConfig.user: Invalid value: {}: one of authProvider and exec must be set",
+                ],
+            ),
+            (
+                json!({"diskSetup": {"partitions": [{"device": "/d", "diskLayout": [{"percentage": 60}, {"percentage": 50}]}]}}),
+                vec![
+                    "spec.diskSetup.partitions[0].diskLayout: Invalid value: 110: the percentages sum up to 110; they must not exceed 100",
+                ],
+            ),
+        ] {
+            assert_eq!(refused(spec, IgnitionGate::Off), want);
+        }
+    }
+
+    #[test]
+    fn ignition_needs_its_gate_and_has_its_limits() {
+        let off = "needs the feature gate KubeadmBootstrapFormatIgnition, which is off";
+        let spec = json!({"format": "ignition", "ignition": {"containerLinuxConfig": {"strict": true}}});
+        assert_eq!(
+            refused(spec.clone(), IgnitionGate::Off),
+            [
+                format!("spec.format: Forbidden: {off}"),
+                format!("spec.ignition: Forbidden: {off}")
+            ]
+        );
+        assert!(refused(spec, IgnitionGate::On).is_empty());
+        assert_eq!(
+            refused(
+                json!({"ignition": {"containerLinuxConfig": {"strict": true}}}),
+                IgnitionGate::On
+            ),
+            ["spec.format: Invalid value: null: must be ignition when ignition is set"]
+        );
+        let spec = json!({
+            "format": "ignition", "bootCommands": ["x"],
+            "users": [{"name": "a", "inactive": true}, {"name": "b", "inactive": false}],
+            "files": [{"path": "/a", "content": "x", "encoding": "gzip"}],
+            "diskSetup": {
+                "partitions": [{"device": "/d", "layout": true, "tableType": "mbr"}],
+                "filesystems": [{"device": "/d", "filesystem": "ext4", "replaceFS": "ntfs", "partition": "auto"}]},
+        });
+        let fields: Vec<String> = refused(spec, IgnitionGate::On)
+            .iter()
+            .map(|text| text.split(':').next().unwrap().to_owned())
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                "spec.users[0].inactive",
+                "spec.files[0].encoding",
+                "spec.bootCommands",
+                "spec.diskSetup.partitions[0].tableType",
+                "spec.diskSetup.filesystems[0].replaceFS",
+                "spec.diskSetup.filesystems[0].partition",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_old_fault_does_not_stop_another_change() {
+        let fault = |field: &str| FieldError::forbidden(field, "x");
+        assert_eq!(
+            new_errors(&[fault("a")], vec![fault("a"), fault("b")]).errors,
+            [fault("b")]
+        );
+    }
+}

@@ -1,0 +1,3 @@
+//! Admission rules of this provider's kinds, as pure functions.
+
+pub mod kubeadmconfig;
