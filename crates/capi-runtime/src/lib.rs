@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! use async_trait::async_trait;
-//! use capi_api::core::v1beta2::{Cluster, Machine};
+//! use capi_api::core::v1beta2::{Cluster, Machine, MachinePhase};
 //! use capi_runtime::{Context, Controller, Event, Failure, Key, Manager, Next, Reconciler, meta};
 //! use k8s_openapi::api::core::v1::Node;
 //!
@@ -30,7 +30,7 @@
 //!         // Plan and act: change a copy, write the difference.
 //!         let mut after = (*machine).clone();
 //!         after.status.get_or_insert_default().phase =
-//!             Some(if infrastructure.object.is_some() { "Provisioning" } else { "Pending" }.into());
+//!             Some(if infrastructure.object.is_some() { MachinePhase::Provisioning } else { MachinePhase::Pending });
 //!         if ctx.patch(&*machine, &after).await? {
 //!             ctx.event(&*machine, Event::normal("PhaseChanged", "the phase changed"));
 //!         }
@@ -39,7 +39,7 @@
 //! }
 //!
 //! pub fn register(manager: &mut Manager) {
-//!     manager.index::<Machine>("node", |m| m.status.iter().map(|s| s.node_ref.name.clone()).collect());
+//!     manager.index::<Machine>("node", |m| m.status.iter().flat_map(|s| &s.node_ref).map(|n| n.name.clone()).collect());
 //!     manager.register(
 //!         Controller::<Machine>::new("machine", MachineReconciler)
 //!             .watches::<Cluster>(|cluster, stores| {
@@ -56,15 +56,18 @@
 //!
 //! The README of this crate tells how to write a controller step by step, and what the runtime promises.
 
+pub mod cli;
 mod context;
 mod controller;
 mod error;
 mod events;
 mod external;
+
 mod key;
 mod manager;
 pub mod meta;
 mod metrics;
+mod pages;
 mod patch;
 mod queue;
 mod ring;

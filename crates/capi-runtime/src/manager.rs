@@ -3,6 +3,7 @@
 //! Stores first; once all are filled, the controllers; on shutdown the controllers first, then what they used.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     sync::{
         Arc,
@@ -17,6 +18,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use parking_lot::Mutex;
 use seams::{SharedClock, SharedRandomness, SystemClock, SystemRandomness};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -29,7 +31,7 @@ use crate::{
     metrics::Metrics,
     ring::Ring,
     store::Stores,
-    webhook::{Admission, Defaulter, Validator, WebhookServer},
+    webhook::{self, Admission, Defaulter, Validator, WebhookServer},
     workload::{HttpConnector, ProbeSettings, WorkloadConnector, Workloads},
 };
 
@@ -56,6 +58,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Is cancelled when the manager ends.
+    pub(crate) fn cancelled(&self) -> CancellationToken {
+        self.cancel.clone()
+    }
+
     /// Runs something beside the reconciles; it ends with the manager.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let cancel = self.cancel.clone();
@@ -81,6 +88,7 @@ pub struct Builder {
     namespace: Option<String>,
     watch_filter: Option<String>,
     ring: Option<Ring>,
+    features: BTreeMap<String, bool>,
 }
 
 impl Builder {
@@ -138,6 +146,12 @@ impl Builder {
         self
     }
 
+    /// Feature gates that the user set.
+    pub fn features(mut self, features: BTreeMap<String, bool>) -> Self {
+        self.features = features;
+        self
+    }
+
     /// The manager, without controllers yet.
     pub fn build(self) -> Result<Manager, Error> {
         let metrics = Arc::new(Metrics::new()?);
@@ -182,6 +196,7 @@ impl Builder {
             controllers: Vec::new(),
             background: Vec::new(),
             webhook_server: None,
+            features: self.features,
             ready: Readiness::default(),
         })
     }
@@ -207,6 +222,7 @@ pub struct Manager {
     controllers: Vec<Box<dyn AnyController>>,
     background: Vec<(String, Background)>,
     webhook_server: Option<WebhookServer>,
+    features: BTreeMap<String, bool>,
     ready: Readiness,
 }
 
@@ -224,6 +240,7 @@ impl Manager {
             namespace: None,
             watch_filter: None,
             ring: None,
+            features: BTreeMap::new(),
         }
     }
 
@@ -295,6 +312,21 @@ impl Manager {
             .iter()
             .map(|controller| controller.name().to_owned())
             .collect()
+    }
+
+    /// Whether the user switched a feature on or off; `default` if neither.
+    pub fn feature(&self, name: &str, default: bool) -> bool {
+        self.features.get(name).copied().unwrap_or(default)
+    }
+
+    /// The client of the management cluster.
+    pub fn client(&self) -> Client {
+        self.shared.client.clone()
+    }
+
+    /// TLS with a certificate that nobody else vouches for, for pages that operators read.
+    pub(crate) fn self_signed_tls(&self) -> Result<TlsAcceptor, Error> {
+        webhook::self_signed(&self.shared)
     }
 
     /// Admission as a function, for an API server in the same process.

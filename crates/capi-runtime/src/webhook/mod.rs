@@ -4,6 +4,8 @@
 //! API server in the same process or over the network ([`WebhookServer`]).
 
 mod admission;
+mod certificate;
+mod inject;
 mod server;
 
 use async_trait::async_trait;
@@ -11,6 +13,7 @@ use jiff::Timestamp;
 use kube::Client;
 
 pub use admission::{Admission, AdmittedKind};
+pub(crate) use certificate::self_signed;
 pub use server::{WebhookOptions, WebhookServer};
 
 use crate::{key::Kind, store::Stores};

@@ -1,30 +1,160 @@
 //! The HTTPS server in front of admission.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use super::Admission;
-use crate::{error::Error, manager::Shared};
+use bytes::Bytes;
+use cluster_pki::PemPair;
+use http::{Request, StatusCode};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
+use kube::{
+    api::DynamicObject,
+    core::admission::{AdmissionRequest, AdmissionReview},
+};
+use rustls::ServerConfig;
+use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    Admission,
+    certificate::{Serving, authority},
+    inject,
+};
+use crate::{
+    error::Error,
+    key::Key,
+    manager::Shared,
+    pages::{self, Page},
+};
 
 /// Where and as whom admission is served.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct WebhookOptions {
-    /// The port.
-    pub port: u16,
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// The names clients use: those of the Service, for example.
+    pub names: Vec<String>,
+    /// The Secret that keeps the certificate authority.
+    pub secret: Key,
+    /// Names of the mutating webhook configurations that get the authority's certificate.
+    pub mutating: Vec<String>,
+    /// Names of the validating webhook configurations that get the authority's certificate.
+    pub validating: Vec<String>,
+    /// A folder with a certificate (`tls.crt`) and key (`tls.key`) that somebody else provides and injects.
+    pub certificate_folder: Option<PathBuf>,
 }
 
 /// Serves admission over HTTPS.
 pub struct WebhookServer {
-    #[allow(dead_code)]
     options: WebhookOptions,
 }
 
+/// How often the authority is looked at, and a refused injection tried again.
+const CHECK_INTERVAL: Duration = Duration::from_secs(12 * 3600);
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
 impl WebhookServer {
-    /// A server.
+    /// A server; it starts with the manager.
     pub fn new(options: WebhookOptions) -> Self {
         Self { options }
     }
 
-    pub(crate) async fn run(self, _: Admission, _: Arc<Shared>) -> Result<(), Error> {
-        std::future::pending().await
+    pub(crate) async fn run(self, admission: Admission, shared: Arc<Shared>) -> Result<(), Error> {
+        crate::transport::install_crypto();
+        let serving = Arc::new(Serving::default());
+        let mut tls = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_cert_resolver(serving.clone());
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let listener = pages::listen(self.options.address).await?;
+        let handler = pages::handler(move |request| {
+            let admission = admission.clone();
+            async move { review(&admission, request).await }
+        });
+        let served = pages::serve(
+            listener,
+            Some(TlsAcceptor::from(Arc::new(tls))),
+            handler,
+            shared.cancelled(),
+        );
+        match &self.options.certificate_folder {
+            Some(folder) => {
+                serving.set(&PemPair {
+                    certificate: read(folder, "tls.crt")?,
+                    key: read(folder, "tls.key")?,
+                })?;
+                served.await;
+                Ok(())
+            }
+            None => {
+                tokio::select! {
+                    biased;
+                    () = served => Ok(()),
+                    result = self.keep_certificates(&shared, &serving) => result,
+                }
+            }
+        }
     }
+
+    /// Renews the serving certificate and repairs the configurations, for ever.
+    async fn keep_certificates(&self, shared: &Shared, serving: &Serving) -> Result<(), Error> {
+        let WebhookOptions {
+            mutating, validating, ..
+        } = &self.options;
+        let changed = Arc::new(Notify::new());
+        inject::follow::<MutatingWebhookConfiguration>(&shared.stores, mutating, &changed);
+        inject::follow::<ValidatingWebhookConfiguration>(&shared.stores, validating, &changed);
+        let mut issued = None;
+        loop {
+            let authority = authority(shared, &self.options.secret).await?;
+            let stale = issued.as_ref().is_none_or(|(renewal, issuer)| {
+                *renewal <= shared.clock.now() || issuer != authority.authority.certificate_pem()
+            });
+            if stale {
+                let renewal = serving.issue(shared, &authority.authority, &self.options.names)?;
+                issued = Some((renewal, authority.authority.certificate_pem().to_owned()));
+            }
+            let complete =
+                inject::inject::<MutatingWebhookConfiguration>(shared, mutating, &authority.bundle).await
+                    & inject::inject::<ValidatingWebhookConfiguration>(shared, validating, &authority.bundle)
+                        .await;
+            let pause = if complete { CHECK_INTERVAL } else { RETRY_INTERVAL };
+            tokio::select! {
+                biased;
+                () = changed.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+}
+
+fn read(folder: &std::path::Path, file: &str) -> Result<String, Error> {
+    let path = folder.join(file);
+    std::fs::read_to_string(&path).map_err(|source| Error::Io {
+        what: format!("read {}", path.display()),
+        source,
+    })
+}
+
+/// Answers one AdmissionReview. The path says only whether to default or to validate; the request names its kind.
+async fn review(admission: &Admission, request: Request<Bytes>) -> Page {
+    let path = request.uri().path();
+    let mutates = path.starts_with("/mutate-");
+    if !mutates && !path.starts_with("/validate-") {
+        return pages::text(StatusCode::NOT_FOUND, format!("there is no webhook at {path}"));
+    }
+    let review: AdmissionReview<DynamicObject> = match serde_json::from_slice(request.body()) {
+        Ok(review) => review,
+        Err(error) => return pages::text(StatusCode::BAD_REQUEST, format!("no AdmissionReview: {error}")),
+    };
+    let request: AdmissionRequest<DynamicObject> = match review.try_into() {
+        Ok(request) => request,
+        Err(_) => return pages::text(StatusCode::BAD_REQUEST, "an AdmissionReview without a request"),
+    };
+    let response = match mutates {
+        true => admission.mutate(&request).await,
+        false => admission.validate(&request).await,
+    };
+    pages::json(&response.into_review())
 }

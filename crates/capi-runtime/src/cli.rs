@@ -1,0 +1,167 @@
+//! The main function of a provider binary: flags, logs, signals, health and metrics pages.
+//!
+//! The flags are upstream's, so that its manifests and its users' overlays keep working; those that have no meaning here
+//! are accepted and said to be ignored.
+
+mod diagnostics;
+mod flags;
+
+use std::{path::Path, process::ExitCode, sync::Arc};
+
+use kube::{
+    Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use seams::SystemRandomness;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+pub use flags::{Flags, NoFlags};
+
+use crate::{
+    error::{Error, chain},
+    key::Key,
+    manager::Manager,
+    transport::{self, RetryLimits},
+    webhook::{WebhookOptions, WebhookServer},
+};
+
+/// Runs a provider manager until it is told to stop. `name` is the name of its Deployment, for example
+/// `capi-controller-manager`; the names of its webhook Service and configurations follow from it as upstream has them.
+pub fn run(name: &'static str, register: impl FnOnce(&mut Manager)) -> ExitCode {
+    run_with::<NoFlags>(name, |manager, _| register(manager))
+}
+
+/// Like [`run`], with flags of the provider's own.
+pub fn run_with<F: clap::Args>(name: &'static str, register: impl FnOnce(&mut Manager, &F)) -> ExitCode {
+    let (flags, own) = match Flags::parse::<F>(name, std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => error.exit(),
+    };
+    init_logs(flags.verbosity, flags.logging_format == "json");
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "no async runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run_manager(name, &flags, |manager| register(manager, &own))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "the manager ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run_manager(name: &str, flags: &Flags, register: impl FnOnce(&mut Manager)) -> Result<(), Error> {
+    let config = config(name, flags).await?;
+    let own_namespace = own_namespace(&config);
+    let client = transport::client(config, RetryLimits::default(), Arc::new(SystemRandomness))
+        .map_err(|error| Error::config("kubeconfig", error))?;
+    let mut manager = Manager::builder(client)
+        .name(name)
+        .namespace(flags.namespace.clone())
+        .watch_filter(flags.watch_filter.clone())
+        .features(flags.feature_gates.clone())
+        .build()?;
+    register(&mut manager);
+    for (controller, concurrency) in &flags.concurrency {
+        if !manager.set_concurrency(controller, *concurrency) {
+            let known = manager.controllers().join(", ");
+            let reason = format!("there is no controller {controller}; there are: {known}");
+            return Err(Error::config(format!("--{controller}-concurrency"), reason));
+        }
+    }
+    if flags.webhook_port != 0 && !manager.admission().kinds().is_empty() {
+        manager.serve_webhooks(WebhookServer::new(webhook_options(name, &own_namespace, flags)));
+    }
+    let shutdown = CancellationToken::new();
+    diagnostics::serve(&manager, flags, &shutdown).await?;
+    let stopped = shutdown.clone();
+    tokio::spawn(async move {
+        signalled().await;
+        tracing::info!("stopping");
+        stopped.cancel();
+    });
+    tracing::info!(name, controllers = manager.controllers().join(", "), "starting");
+    manager.run(shutdown).await
+}
+
+async fn config(name: &str, flags: &Flags) -> Result<Config, Error> {
+    let mut config = match &flags.kubeconfig {
+        Some(path) => {
+            let wrong = |error| Error::config(format!("kubeconfig {}", path.display()), error);
+            let kubeconfig = Kubeconfig::read_from(path).map_err(wrong)?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .map_err(wrong)?
+        }
+        None => Config::infer()
+            .await
+            .map_err(|error| Error::config("kubeconfig or service account", error))?,
+    };
+    if let Ok(agent) = http::HeaderValue::from_str(&format!("{name}/{}", env!("CARGO_PKG_VERSION"))) {
+        config.headers.push((http::header::USER_AGENT, agent));
+    }
+    Ok(config)
+}
+
+/// The namespace this process runs in.
+fn own_namespace(config: &Config) -> String {
+    const MOUNTED: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+    std::env::var("POD_NAMESPACE")
+        .ok()
+        .or_else(|| std::fs::read_to_string(Path::new(MOUNTED)).ok())
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty())
+        .unwrap_or_else(|| config.default_namespace.clone())
+}
+
+fn webhook_options(name: &str, namespace: &str, flags: &Flags) -> WebhookOptions {
+    let prefix = name.strip_suffix("-controller-manager").unwrap_or(name);
+    let service = format!("{prefix}-webhook-service");
+    let suffixes = ["", ".svc", ".svc.cluster.local"].map(|suffix| format!("{service}.{namespace}{suffix}"));
+    WebhookOptions {
+        address: std::net::SocketAddr::from(([0, 0, 0, 0], flags.webhook_port)),
+        names: suffixes.into_iter().chain(["localhost".to_owned()]).collect(),
+        secret: Key::new(namespace, format!("{prefix}-webhook-ca")),
+        mutating: vec![format!("{prefix}-mutating-webhook-configuration")],
+        validating: vec![format!("{prefix}-validating-webhook-configuration")],
+        certificate_folder: flags.webhook_cert_dir.clone(),
+    }
+}
+
+/// Logs to standard error: `RUST_LOG` decides, else the verbosity of klog's `-v`.
+pub fn init_logs(verbosity: u8, json: bool) {
+    let default = match verbosity {
+        0..=3 => "info",
+        4..=5 => "info,capi_runtime=debug,capi_core=debug,bootstrap_kubeadm=debug,controlplane_kubeadm=debug",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // An error says that the process has its logs already.
+    let _ = if json {
+        logs.json().flatten_event(true).try_init()
+    } else {
+        logs.try_init()
+    };
+}
+
+/// Waits for the request to stop: SIGTERM, or Ctrl-C in a terminal.
+pub async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

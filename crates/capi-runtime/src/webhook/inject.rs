@@ -1,0 +1,128 @@
+//! Keeps the authority's certificate in the webhook configurations, also after somebody applied a manifest without it.
+
+use std::sync::Arc;
+
+use k8s_openapi::{
+    ByteString,
+    api::admissionregistration::v1::{
+        MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
+    },
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::{
+    error::describe,
+    key::{Key, Kind},
+    manager::Shared,
+    store::Stores,
+};
+
+/// A kind of webhook configuration.
+pub(super) trait Configuration: Kind {
+    /// Name and client configuration of each webhook.
+    fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)>;
+}
+
+impl Configuration for MutatingWebhookConfiguration {
+    fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)> {
+        self.webhooks
+            .iter()
+            .flatten()
+            .map(|webhook| (webhook.name.as_str(), &webhook.client_config))
+            .collect()
+    }
+}
+
+impl Configuration for ValidatingWebhookConfiguration {
+    fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)> {
+        self.webhooks
+            .iter()
+            .flatten()
+            .map(|webhook| (webhook.name.as_str(), &webhook.client_config))
+            .collect()
+    }
+}
+
+/// Wakes `changed` whenever one of the named configurations changes.
+pub(super) fn follow<C: Configuration>(stores: &Stores, names: &[String], changed: &Arc<Notify>) {
+    let (names, changed) = (names.to_vec(), changed.clone());
+    stores.declare::<C>().on_change(true, move |delta| {
+        if names.contains(&delta.key.name) {
+            changed.notify_one();
+        }
+    });
+}
+
+/// Brings the named configurations up to date; true if all are.
+pub(super) async fn inject<C: Configuration>(shared: &Shared, names: &[String], bundle: &str) -> bool {
+    let store = shared.stores.declare::<C>();
+    let mut complete = true;
+    for name in names {
+        let Some(found) = store.get(&Key::new("", name.clone())) else {
+            continue;
+        };
+        let Some(patch) = patch(&found.webhooks(), bundle) else {
+            continue;
+        };
+        let Ok(patch) = serde_json::from_value::<json_patch::Patch>(patch) else {
+            continue;
+        };
+        let kind = C::kind(&());
+        let api: Api<C> = Api::all(shared.client.clone());
+        let result = api
+            .patch(name, &PatchParams::default(), &Patch::Json::<()>(patch))
+            .await;
+        let outcome = if result.is_ok() { "success" } else { "error" };
+        shared.metrics.wrote(&kind, "patch", outcome);
+        match result {
+            Ok(_) => tracing::info!(%kind, name, "certificate authority injected"),
+            Err(error) => {
+                complete = false;
+                tracing::warn!(%kind, name, error = %describe(&error), "certificate authority cannot be injected yet");
+            }
+        }
+    }
+    complete
+}
+
+/// The JSON patch that gives every webhook the bundle; none if all have it. Each step tests the name, so that a
+/// reordered list is not damaged.
+fn patch(webhooks: &[(&str, &WebhookClientConfig)], bundle: &str) -> Option<Value> {
+    let wanted = ByteString(bundle.as_bytes().to_vec());
+    let mut steps = Vec::new();
+    for (position, (name, client)) in webhooks.iter().enumerate() {
+        if client.ca_bundle.as_ref() != Some(&wanted) {
+            steps.push(json!({"op": "test", "path": format!("/webhooks/{position}/name"), "value": name}));
+            let path = format!("/webhooks/{position}/clientConfig/caBundle");
+            steps.push(json!({"op": "add", "path": path, "value": wanted}));
+        }
+    }
+    (!steps.is_empty()).then_some(Value::Array(steps))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_webhooks_without_the_bundle_are_patched() {
+        let without = WebhookClientConfig::default();
+        let with = WebhookClientConfig {
+            ca_bundle: Some(ByteString(b"ca".to_vec())),
+            ..WebhookClientConfig::default()
+        };
+        assert_eq!(patch(&[("a", &with)], "ca"), None);
+        assert_eq!(
+            patch(&[("a", &with), ("b", &without)], "ca"),
+            Some(json!([
+                {"op": "test", "path": "/webhooks/1/name", "value": "b"},
+                {"op": "add", "path": "/webhooks/1/clientConfig/caBundle", "value": "Y2E="},
+            ]))
+        );
+    }
+}
