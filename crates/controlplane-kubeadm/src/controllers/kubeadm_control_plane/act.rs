@@ -1,0 +1,419 @@
+//! Carries a plan out: writes in order, and takes what was written into the world, so that the status that follows
+//! tells the truth. Stops at the first failure; the next reconcile goes on from what exists.
+
+use std::sync::Arc;
+
+use capi_api::{
+    annotations, bootstrap::v1beta2::KubeadmConfig, core::v1beta2::Machine, finalizers, secrets::Purpose,
+};
+use capi_runtime::{Context, Event, Key};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{ResourceExt, core::DynamicObject};
+
+use super::{
+    certificates::{self, Sources},
+    machines::{self, NewMachine, Role},
+    observe::{self, Memory},
+    plan::{Action, Plan},
+    world::{MachineView, Template, World},
+};
+use crate::{Error, Settings, workload};
+
+/// What acting needs besides the world.
+pub struct Act<'a> {
+    /// The runtime.
+    pub ctx: &'a Context,
+    /// The provider's settings.
+    pub settings: &'a Settings,
+    /// What is kept between reconciles.
+    pub memory: &'a Memory,
+}
+
+impl Act<'_> {
+    /// Carries out all actions of a plan.
+    pub async fn carry_out(&self, world: &mut World, plan: &Plan) -> Result<(), Error> {
+        for action in &plan.actions {
+            if let Err(error) = self.carry_out_one(world, action).await {
+                self.report_failure(world, action, &error);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out_one(&self, world: &mut World, action: &Action) -> Result<(), Error> {
+        match action {
+            Action::OwnSecret(purpose) => self.own_secret(world, *purpose).await,
+            Action::CreateCertificate(purpose) => {
+                let secret = certificates::generate(world, *purpose, &self.sources())?;
+                self.create_secret(world, *purpose, secret).await
+            }
+            Action::CreateKubeconfig => {
+                let secret = certificates::kubeconfig(world, &self.sources())?;
+                self.create_secret(world, Purpose::Kubeconfig, secret).await
+            }
+            Action::RotateKubeconfig => self.rotate_kubeconfig(world).await,
+            Action::OwnTemplate => self.own_template(world).await,
+            Action::Adopt(name) => self.adopt(world, name).await,
+            Action::RefuseAdoption(name) => {
+                self.refuse_adoption(world, name);
+                Ok(())
+            }
+            Action::SyncMachine(name) => self.sync_machine(world, name).await,
+            Action::CreateMachine {
+                name,
+                role,
+                failure_domain,
+            } => {
+                self.create_machine(world, name, *role, failure_domain.clone())
+                    .await
+            }
+            Action::GrantKubeadmPermissions => self.grant_permissions(world).await,
+            Action::ForwardLeadership { from, to } => self.forward_leadership(world, from, to).await,
+            Action::RemoveEtcdMember(name) => self.remove_etcd_member(world, name).await,
+            Action::RemoveHook(name) => self.remove_hook(world, name).await,
+            Action::DeleteMachine(name) => self.delete_machine(world, name).await,
+            Action::RemoveFinalizer => {
+                let before = &world.control_plane;
+                self.ctx
+                    .remove_finalizer(before, finalizers::KUBEADM_CONTROL_PLANE)
+                    .await?;
+                Ok(())
+            }
+        }
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        Sources {
+            keys: self.ctx.keys(),
+            randomness: self.ctx.randomness(),
+            now: self.ctx.now(),
+        }
+    }
+
+    async fn create_secret(&self, world: &mut World, purpose: Purpose, secret: Secret) -> Result<(), Error> {
+        let created = match self.ctx.create(&secret).await {
+            Ok(created) => created,
+            // Somebody was faster, perhaps we ourselves before a crash: what exists counts.
+            Err(error) if error.is_already_exists() => {
+                let key = Key::of(&secret);
+                match self.ctx.get_live::<Secret>(&key).await? {
+                    Some(existing) => existing,
+                    None => return Err(error.into()),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        world.secrets.insert(purpose, Arc::new(created));
+        Ok(())
+    }
+
+    async fn own_secret(&self, world: &mut World, purpose: Purpose) -> Result<(), Error> {
+        let Some(secret) = world.secrets.get(&purpose).cloned() else {
+            return Ok(());
+        };
+        let mut owned = secret.as_ref().clone();
+        for owner in owned.metadata.owner_references.iter_mut().flatten() {
+            owner.controller = None;
+            owner.block_owner_deletion = None;
+        }
+        // The KubeadmConfig that generated it, or whoever else controlled it, gives way.
+        owned
+            .metadata
+            .owner_references
+            .get_or_insert_default()
+            .retain(|owner| owner.kind != "KubeadmConfig");
+        capi_runtime::meta::ensure_owner(&mut owned.metadata, world.controller());
+        self.ctx.patch(&*secret, &owned).await?;
+        world.secrets.insert(purpose, Arc::new(owned));
+        Ok(())
+    }
+
+    async fn rotate_kubeconfig(&self, world: &mut World) -> Result<(), Error> {
+        let Some(existing) = world.secrets.get(&Purpose::Kubeconfig).cloned() else {
+            return Ok(());
+        };
+        let rotated = certificates::kubeconfig(world, &self.sources())?;
+        self.ctx.patch_locked(&*existing, &rotated).await?;
+        world.secrets.insert(Purpose::Kubeconfig, Arc::new(rotated));
+        Ok(())
+    }
+
+    async fn own_template(&self, world: &mut World) -> Result<(), Error> {
+        let Template::Found { object, resource } = world.template.clone() else {
+            return Ok(());
+        };
+        let mut owned = object.as_ref().clone();
+        capi_runtime::meta::ensure_owner(
+            &mut owned.metadata,
+            capi_runtime::meta::owner_reference(&*world.cluster),
+        );
+        self.ctx.patch_dynamic(&object, &owned, &resource).await?;
+        world.template = Template::Found {
+            object: Arc::new(owned),
+            resource,
+        };
+        Ok(())
+    }
+
+    async fn adopt(&self, world: &mut World, name: &str) -> Result<(), Error> {
+        let Some(index) = world
+            .orphans
+            .iter()
+            .position(|machine| machine.name_any() == name)
+        else {
+            return Ok(());
+        };
+        let machine = world.orphans.remove(index);
+        let mut adopted = machine.as_ref().clone();
+        capi_runtime::meta::ensure_owner(&mut adopted.metadata, world.controller());
+        self.ctx.patch(&*machine, &adopted).await?;
+        world.machines.push(MachineView {
+            machine: Arc::new(adopted),
+            config: None,
+            infrastructure: None,
+        });
+        world.machines.sort_by_key(MachineView::name);
+        Ok(())
+    }
+
+    fn refuse_adoption(&self, world: &World, name: &str) {
+        let Some(machine) = world.orphans.iter().find(|machine| machine.name_any() == name) else {
+            return;
+        };
+        let message = format!(
+            "Could not adopt Machine {}/{name}: its version (\"{}\") is outside supported +/- one minor version skew from KCP's (\"{}\")",
+            world.namespace(),
+            machine.spec.version.as_deref().unwrap_or_default(),
+            world.control_plane.spec.version,
+        );
+        self.ctx
+            .event(&world.control_plane, Event::warning("AdoptionFailed", message));
+    }
+
+    async fn sync_machine(&self, world: &mut World, name: &str) -> Result<(), Error> {
+        let Some(index) = position(world, name) else {
+            return Ok(());
+        };
+        let machine = world.machines[index].machine.clone();
+        if let Some(wanted) = machines::synced(world, &machine) {
+            self.ctx.patch(&*machine, &wanted).await?;
+            world.machines[index].machine = Arc::new(wanted);
+        }
+        Ok(())
+    }
+
+    /// Configuration first, then infrastructure, then the Machine: what is there after a crash is found by its owner and
+    /// its name, and finished.
+    async fn create_machine(
+        &self,
+        world: &mut World,
+        name: &str,
+        role: Role,
+        failure_domain: Option<String>,
+    ) -> Result<(), Error> {
+        let new = machines::new_machine(world, name, role, failure_domain)?;
+        let config = self.create_config(world, &new).await?;
+        let infrastructure = self.create_infrastructure(world, &new).await?;
+        let machine = match self.ctx.create(&new.machine).await {
+            Ok(machine) => machine,
+            Err(error) if error.is_already_exists() => {
+                let existing = self.ctx.get_live::<Machine>(&Key::of(&new.machine)).await?;
+                let uid = world.control_plane.uid().unwrap_or_default();
+                match existing.filter(|machine| capi_runtime::meta::is_controlled_by(&machine.metadata, &uid))
+                {
+                    Some(machine) => machine,
+                    None => return Err(taken("Machine", name)),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        world.unfinished.retain(|config| config.name_any() != name);
+        world.machines.push(MachineView {
+            machine: Arc::new(machine),
+            config: Some(Arc::new(config)),
+            infrastructure: Some(Arc::new(infrastructure)),
+        });
+        world.machines.sort_by_key(MachineView::name);
+        Ok(())
+    }
+
+    async fn create_config(&self, world: &World, new: &NewMachine) -> Result<KubeadmConfig, Error> {
+        match self.ctx.create(&new.config).await {
+            Ok(config) => Ok(config),
+            Err(error) if error.is_already_exists() => {
+                let existing = self.ctx.get_live::<KubeadmConfig>(&Key::of(&new.config)).await?;
+                existing
+                    .filter(|config| belongs_to(world, &config.metadata))
+                    .ok_or_else(|| taken("KubeadmConfig", &new.config.name_any()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn create_infrastructure(&self, world: &World, new: &NewMachine) -> Result<DynamicObject, Error> {
+        let resource = &new.infrastructure_resource;
+        match self.ctx.create_dynamic(&new.infrastructure, resource).await {
+            Ok(object) => Ok(object),
+            Err(error) if error.is_already_exists() => {
+                let key = Key::of_meta(&new.infrastructure.metadata);
+                let existing = self.ctx.get_live_dynamic(resource, &key).await?;
+                existing
+                    .filter(|object| belongs_to(world, &object.metadata))
+                    .ok_or_else(|| taken("infrastructure machine", &key.name))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn grant_permissions(&self, world: &World) -> Result<(), Error> {
+        if world
+            .version()
+            .is_some_and(|version| (version.major, version.minor) >= (1, 38))
+        {
+            return Ok(());
+        }
+        let workload = self
+            .ctx
+            .workload(&Key::of(&*world.cluster))
+            .map_err(capi_runtime::Error::from)?;
+        workload::grant_kubeadm_permissions(&workload)
+            .await
+            .map_err(Error::Workload)
+    }
+
+    async fn forward_leadership(&self, world: &World, from: &str, to: &[String]) -> Result<(), Error> {
+        let Some(etcd) = world.etcd() else { return Ok(()) };
+        let member_of = |name: &str| {
+            let view = world.machines.iter().find(|view| view.name() == name)?;
+            etcd.member(view.node_name()?)
+        };
+        let (Some(leader), Some(member)) = (etcd.leader(), member_of(from)) else {
+            return Ok(());
+        };
+        if leader != member.id {
+            return Ok(());
+        }
+        let workload = self
+            .ctx
+            .workload(&Key::of(&*world.cluster))
+            .map_err(capi_runtime::Error::from)?;
+        let cluster = observe::cluster(self.ctx, self.settings, self.memory, world, &workload)?;
+        let mut last = None;
+        for candidate in to {
+            let Some(target) = member_of(candidate) else {
+                continue;
+            };
+            match cluster.move_leader(&member.name, target.id).await {
+                Ok(()) => return Ok(()),
+                Err(error) => last = Some(error),
+            }
+        }
+        last.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    async fn remove_etcd_member(&self, world: &World, name: &str) -> Result<(), Error> {
+        let Some(view) = world.machines.iter().find(|view| view.name() == name) else {
+            return Ok(());
+        };
+        let Some(node) = view.node_name() else {
+            return Ok(());
+        };
+        let workload = self
+            .ctx
+            .workload(&Key::of(&*world.cluster))
+            .map_err(capi_runtime::Error::from)?;
+        let cluster = observe::cluster(self.ctx, self.settings, self.memory, world, &workload)?;
+        let nodes: Vec<String> = world
+            .machines
+            .iter()
+            .filter(|view| view.name() != name)
+            .filter_map(|view| view.node_name().map(str::to_owned))
+            .collect();
+        let answers = world.etcd().map(|etcd| &etcd.answers);
+        let healthy: Vec<String> = nodes
+            .iter()
+            .filter(|node| answers.is_some_and(|answers| answers.get(*node).is_some_and(Result::is_ok)))
+            .cloned()
+            .collect();
+        cluster.remove_member(node, &nodes, &healthy).await?;
+        self.memory.forget(self.ctx.key());
+        Ok(())
+    }
+
+    async fn remove_hook(&self, world: &mut World, name: &str) -> Result<(), Error> {
+        let Some(index) = position(world, name) else {
+            return Ok(());
+        };
+        let machine = world.machines[index].machine.clone();
+        let mut without = machine.as_ref().clone();
+        without
+            .metadata
+            .annotations
+            .get_or_insert_default()
+            .remove(annotations::KCP_PRE_TERMINATE_HOOK);
+        match self.ctx.patch(&*machine, &without).await {
+            Err(error) if error.is_not_found() => {}
+            result => drop(result?),
+        }
+        world.machines[index].machine = Arc::new(without);
+        Ok(())
+    }
+
+    async fn delete_machine(&self, world: &World, name: &str) -> Result<(), Error> {
+        let Some(index) = position(world, name) else {
+            return Ok(());
+        };
+        self.ctx.delete(&*world.machines[index].machine).await?;
+        Ok(())
+    }
+
+    /// The events of failed actions.
+    fn report_failure(&self, world: &World, action: &Action, error: &Error) {
+        let cluster = Key::of(&*world.cluster);
+        let (reason, message) = match action {
+            Action::CreateMachine { role: Role::Init, .. } => (
+                "FailedInitialization",
+                format!(
+                    "Failed to create initial control plane Machine for cluster {cluster} control plane: {error}"
+                ),
+            ),
+            Action::CreateMachine { role: Role::Join, .. } => (
+                "FailedScaleUp",
+                format!("Failed to create additional control plane Machine for cluster {cluster}: {error}"),
+            ),
+            Action::DeleteMachine(_) if world.deleting() => (
+                "FailedDelete",
+                format!(
+                    "Failed to delete control plane Machines for cluster {cluster} control plane: {error}"
+                ),
+            ),
+            Action::DeleteMachine(name) => (
+                "FailedScaleDown",
+                format!(
+                    "Failed to delete control plane Machine {name} for cluster {cluster} control plane: {error}"
+                ),
+            ),
+            _ => return,
+        };
+        self.ctx
+            .event(&world.control_plane, Event::warning(reason, message));
+    }
+}
+
+fn position(world: &World, name: &str) -> Option<usize> {
+    world.machines.iter().position(|view| view.name() == name)
+}
+
+/// Whether an object of the name of a new Machine was begun by this control plane.
+fn belongs_to(world: &World, meta: &kube::api::ObjectMeta) -> bool {
+    let uid = world.control_plane.uid().unwrap_or_default();
+    capi_runtime::meta::is_owned_by(meta, &uid) && meta.deletion_timestamp.is_none()
+}
+
+fn taken(kind: &'static str, name: &str) -> Error {
+    Error::NameTaken {
+        kind,
+        name: name.to_owned(),
+    }
+}

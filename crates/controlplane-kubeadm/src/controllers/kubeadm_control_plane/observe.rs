@@ -1,0 +1,329 @@
+//! Gathers the [`World`] of one control plane: from stores, and live only where a stale answer would hurt.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use capi_api::{
+    bootstrap::v1beta2::KubeadmConfig,
+    controlplane::v1beta2::KubeadmControlPlane,
+    core::v1beta2::{Cluster, Machine, MachineDeployment, MachinePool},
+    secrets::Purpose,
+};
+use capi_runtime::{Context, Key, WorkloadClient};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::ResourceExt;
+use parking_lot::Mutex;
+
+use super::{
+    certificates,
+    world::{MachineView, Template, Workload, WorkloadView, World, is_control_plane_machine},
+};
+use crate::{
+    Error, Settings,
+    workload::{
+        self,
+        etcd::{EtcdCluster, EtcdView},
+        tls::EtcdCredentials,
+    },
+};
+
+/// How long a good answer of etcd is used again while nothing has changed.
+const ETCD_ANSWER_LIFE: SignedDuration = SignedDuration::from_secs(20);
+
+/// What is kept between reconciles; losing it costs only questions.
+#[derive(Default)]
+pub struct Memory {
+    credentials: EtcdCredentials,
+    etcd: Mutex<BTreeMap<Key, Remembered>>,
+}
+
+struct Remembered {
+    at: Timestamp,
+    fingerprint: Vec<String>,
+    view: EtcdView,
+}
+
+impl Memory {
+    /// Forgets a control plane that is gone.
+    pub fn forget(&self, key: &Key) {
+        self.etcd.lock().remove(key);
+    }
+}
+
+/// Everything about a control plane.
+pub async fn observe(
+    ctx: &Context,
+    settings: &Settings,
+    memory: &Memory,
+    control_plane: &KubeadmControlPlane,
+    cluster: Arc<Cluster>,
+) -> Result<World, Error> {
+    let key = Key::of(control_plane);
+    let cluster_key = Key::of(&*cluster);
+    let uid = control_plane.uid().unwrap_or_default();
+    let machines = ctx.store::<Machine>();
+    let mut views = Vec::new();
+    for machine in machines.by_owner(&uid) {
+        if capi_runtime::meta::is_controlled_by(&machine.metadata, &uid) {
+            views.push(view(ctx, machine).await?);
+        }
+    }
+    let orphans = machines
+        .by_cluster(&cluster_key)
+        .into_iter()
+        .filter(|machine| {
+            is_control_plane_machine(machine, &cluster_key.name)
+                && capi_runtime::meta::controller_of(&machine.metadata).is_none()
+                && machine.metadata.deletion_timestamp.is_none()
+        })
+        .collect();
+    let deleting = control_plane.metadata.deletion_timestamp.is_some();
+    let unfinished = ctx
+        .store::<KubeadmConfig>()
+        .by_owner(&uid)
+        .into_iter()
+        .filter(|config| {
+            config.metadata.deletion_timestamp.is_none()
+                && machines.get(&key.sibling(config.name_any())).is_none()
+        })
+        .collect();
+    let template_ref = &control_plane.spec.machine_template.spec.infrastructure_ref;
+    let template = match ctx.external(&key.namespace, template_ref).await {
+        Ok(found) => match found.object {
+            Some(object) => Template::Found {
+                object,
+                resource: found.resource,
+            },
+            None => Template::Missing,
+        },
+        Err(error) => Template::Unresolved(error.to_string()),
+    };
+    let mut world = World {
+        control_plane: control_plane.clone(),
+        secrets: BTreeMap::new(),
+        machines: views,
+        orphans,
+        template,
+        unfinished,
+        workers: if deleting {
+            workers(ctx, &cluster_key)
+        } else {
+            Vec::new()
+        },
+        workload: Workload::NotAsked,
+        cluster,
+    };
+    world.secrets = secrets(ctx, &world, &cluster_key).await?;
+    world.workload = observe_workload(ctx, settings, memory, &world, &cluster_key).await;
+    Ok(world)
+}
+
+async fn view(ctx: &Context, machine: Arc<Machine>) -> Result<MachineView, Error> {
+    let key = Key::of(&*machine);
+    let config = match &machine.spec.bootstrap.config_ref {
+        Some(reference) if reference.kind == "KubeadmConfig" => ctx
+            .store::<KubeadmConfig>()
+            .get(&key.sibling(reference.name.clone())),
+        _ => None,
+    };
+    // A kind whose definition is gone must not keep the control plane from being looked after.
+    let infrastructure = match ctx
+        .external(&key.namespace, &machine.spec.infrastructure_ref)
+        .await
+    {
+        Ok(found) => found.object,
+        Err(capi_runtime::Error::CrdMissing { .. } | capi_runtime::Error::ContractMissing { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(MachineView {
+        machine,
+        config,
+        infrastructure,
+    })
+}
+
+/// The Secrets of the cluster. Those that the store does not know are read live: users' own certificates carry no label,
+/// and generating a second authority would be worse than a question.
+async fn secrets(
+    ctx: &Context,
+    world: &World,
+    cluster: &Key,
+) -> Result<BTreeMap<Purpose, Arc<Secret>>, Error> {
+    let store = ctx.store::<Secret>();
+    let mut found = BTreeMap::new();
+    for purpose in world
+        .needed_certificates()
+        .iter()
+        .copied()
+        .chain([Purpose::Kubeconfig])
+    {
+        let key = cluster.sibling(purpose.name_for(&cluster.name));
+        let secret = match store.get(&key) {
+            Some(secret) => Some(secret),
+            None if world.deleting() || !world.infrastructure_provisioned() => None,
+            None => ctx.get_live::<Secret>(&key).await?.map(Arc::new),
+        };
+        found.extend(secret.map(|secret| (purpose, secret)));
+    }
+    Ok(found)
+}
+
+fn workers(ctx: &Context, cluster: &Key) -> Vec<(&'static str, Vec<String>)> {
+    let machines: Vec<String> = ctx
+        .store::<Machine>()
+        .by_cluster(cluster)
+        .iter()
+        .filter(|machine| !is_control_plane_machine(machine, &cluster.name))
+        .map(|machine| machine.name_any())
+        .collect();
+    let deployments: Vec<String> = ctx
+        .store::<MachineDeployment>()
+        .by_cluster(cluster)
+        .iter()
+        .map(|found| found.name_any())
+        .collect();
+    let pools: Vec<String> = ctx
+        .store::<MachinePool>()
+        .by_cluster(cluster)
+        .iter()
+        .map(|found| found.name_any())
+        .collect();
+    [
+        ("MachineDeployments", deployments),
+        ("MachinePools", pools),
+        ("worker Machines", machines),
+    ]
+    .into_iter()
+    .filter(|(_, names)| !names.is_empty())
+    .collect()
+}
+
+async fn observe_workload(
+    ctx: &Context,
+    settings: &Settings,
+    memory: &Memory,
+    world: &World,
+    cluster: &Key,
+) -> Workload {
+    if world.deleting() || !world.secrets.contains_key(&Purpose::Kubeconfig) {
+        return Workload::NotAsked;
+    }
+    let client = match ctx.workload(cluster) {
+        Ok(client) => client,
+        Err(disconnected) => {
+            return Workload::Disconnected {
+                since: disconnected.since,
+                last_success: ctx.workload_probe(cluster).and_then(|probe| probe.last_success),
+                reason: disconnected.reason,
+            };
+        }
+    };
+    let initialized = world.initialized() || workload::is_initialized(&client).await;
+    let mut view = WorkloadView {
+        initialized,
+        ..WorkloadView::default()
+    };
+    if !initialized {
+        return Workload::Connected(Box::new(view));
+    }
+    view.nodes = workload::control_plane_nodes(&client);
+    for name in world.machines.iter().filter_map(MachineView::node_name) {
+        if let Some(node) = workload::node(&client, name) {
+            view.nodes.entry(name.to_owned()).or_insert(node);
+        }
+    }
+    let pods = workload::static_pods(&client);
+    if world.etcd_is_managed() && !world.machines.is_empty() {
+        view.etcd = observe_etcd(ctx, settings, memory, world, &client, &view, &pods).await;
+    }
+    view.pods = pods.into_iter().map(|(name, pod)| (name, Ok(pod))).collect();
+    Workload::Connected(Box::new(view))
+}
+
+async fn observe_etcd(
+    ctx: &Context,
+    settings: &Settings,
+    memory: &Memory,
+    world: &World,
+    client: &WorkloadClient,
+    view: &WorkloadView,
+    pods: &BTreeMap<String, Arc<Pod>>,
+) -> Option<EtcdView> {
+    let now = ctx.now();
+    let pod_of = |node: &String| pods.get(&format!("etcd-{node}"));
+    let (asked, absent): (Vec<String>, Vec<String>) = view
+        .nodes
+        .keys()
+        .cloned()
+        .partition(|node| pod_of(node).is_some());
+    if asked.is_empty() {
+        return None;
+    }
+    let version = |node: &String| {
+        pod_of(node)
+            .and_then(|pod| pod.resource_version())
+            .unwrap_or_default()
+    };
+    let fingerprint: Vec<String> = asked
+        .iter()
+        .map(|node| format!("{node}@{}", version(node)))
+        .collect();
+    if let Some(known) = memory.etcd.lock().get(ctx.key()) {
+        let young = known
+            .at
+            .checked_add(ETCD_ANSWER_LIFE)
+            .is_ok_and(|until| now < until);
+        if young && known.fingerprint == fingerprint && is_good(&known.view) {
+            return Some(known.view.clone());
+        }
+    }
+    let mut etcd = match cluster(ctx, settings, memory, world, client) {
+        Ok(etcd) => etcd.view(&asked).await,
+        Err(error) => EtcdView {
+            members: Err(format!("Failed to connect to etcd: {error}")),
+            alarms: Ok(BTreeMap::new()),
+            answers: BTreeMap::new(),
+        },
+    };
+    for node in absent {
+        let reason = format!("Pod etcd-{node} does not exist");
+        etcd.answers.insert(node, Err(reason));
+    }
+    let remembered = Remembered {
+        at: now,
+        fingerprint,
+        view: etcd.clone(),
+    };
+    memory.etcd.lock().insert(ctx.key().clone(), remembered);
+    Some(etcd)
+}
+
+fn is_good(view: &EtcdView) -> bool {
+    view.members.is_ok()
+        && view.alarms.as_ref().is_ok_and(BTreeMap::is_empty)
+        && view
+            .answers
+            .values()
+            .all(|answer| answer.as_ref().is_ok_and(|answer| answer.leader != 0))
+}
+
+/// etcd of this cluster, ready to be asked.
+pub fn cluster(
+    ctx: &Context,
+    settings: &Settings,
+    memory: &Memory,
+    world: &World,
+    client: &WorkloadClient,
+) -> Result<EtcdCluster, Error> {
+    let authority = certificates::authority(world, Purpose::EtcdCa)?;
+    let algorithm = world.key_algorithm();
+    let tls = memory
+        .credentials
+        .tls(&authority, algorithm, ctx.keys(), ctx.randomness(), ctx.now())?;
+    Ok(EtcdCluster {
+        dialer: settings.etcd_dialer.clone(),
+        workload: client.clone(),
+        tls,
+        timeouts: settings.etcd_timeouts,
+    })
+}
