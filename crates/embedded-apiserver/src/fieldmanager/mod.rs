@@ -2,9 +2,19 @@
 //!
 //! Pure functions; the time is given. The semantics are those of structured-merge-diff v6.
 
-pub use crate::schema::types::TypeSchema;
+mod compare;
+mod managed;
+mod merge;
+mod set;
+#[cfg(test)]
+mod tests;
+mod typed;
+mod update;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
+
+pub use crate::schema::types::TypeSchema;
 
 /// Who writes.
 #[derive(Clone, Copy, Debug)]
@@ -19,29 +29,56 @@ pub struct Writer<'a> {
     pub now: Timestamp,
 }
 
-/// The manager name of a request without `fieldManager`: the user agent up to the first slash, printable characters only.
+/// The manager name of a request without `fieldManager`: the user agent up to the first slash, at most 128 bytes,
+/// printable characters only.
 #[must_use]
 pub fn default_manager(user_agent: &str) -> String {
-    user_agent
-        .split('/')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(128)
-        .collect()
+    const LONGEST: usize = 128;
+    let mut name = String::new();
+    for c in user_agent.split('/').next().unwrap_or_default().chars() {
+        if !c.is_control() && name.len() + c.len_utf8() <= LONGEST {
+            name.push(c);
+        }
+    }
+    name
 }
 
-/// Recomputes `metadata.managedFields` of `new` after a create (`old` None), update or patch. What the client sent in managedFields counts as upstream counts it
-/// (an empty list resets, an unreadable one is ignored). Never fails: an unreadable history is dropped.
-/// `reset` are paths that the strategy owns for this (sub)resource, such as `["status"]` on the main resource.
+/// Recomputes `metadata.managedFields` of `new` after a create (`old` None), update or patch. What the client sent in
+/// managedFields counts as upstream counts it (an empty list resets, an unreadable one is ignored). Never fails: an
+/// unreadable history is dropped. `reset` are paths that the strategy resets for this (sub)resource, such as
+/// `["status"]` on the main resource: nobody comes to own them through this write.
 pub fn record_update(
-    _types: &TypeSchema,
-    _old: Option<&Value>,
-    _new: &mut Value,
-    _writer: &Writer<'_>,
-    _reset: &[&[&str]],
+    types: &TypeSchema,
+    old: Option<&Value>,
+    new: &mut Value,
+    writer: &Writer<'_>,
+    reset: &[&[&str]],
 ) {
+    update::record(types, old, new, writer, reset);
+}
+
+/// To be called before a write: when `new` differs from `old` in nothing but the times in managedFields, it gets the old
+/// times, so that a write without effect is no write. Returns whether the two are equal then (resourceVersion aside,
+/// which is not compared).
+pub fn is_unchanged(old: &Value, new: &mut Value) -> bool {
+    let mut candidate = new.clone();
+    managed::keep_times(old, &mut candidate);
+    let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
+    let same = if version(old) == version(&candidate) {
+        *old == candidate
+    } else {
+        let mut copy = old.clone();
+        for object in [&mut copy, &mut candidate] {
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.remove("resourceVersion");
+            }
+        }
+        copy == candidate
+    };
+    if same {
+        managed::keep_times(old, new);
+    }
+    same
 }
 
 /// Why an apply was refused.
@@ -53,9 +90,10 @@ pub enum ApplyError {
     /// 409, reason Conflict: others own what is applied.
     #[error("{}", conflict_text(.0))]
     Conflicts(Vec<Conflict>),
-    /// 422/500-like failures of the typed conversion (unknown field, duplicate list key): upstream's text.
+    /// 500 without a reason, as the real server answers an object that does not fit its type (unknown field,
+    /// duplicate list key): upstream's text.
     #[error("{0}")]
-    Invalid(String),
+    Internal(String),
 }
 
 /// One field that another manager owns with another value.
@@ -71,23 +109,47 @@ impl Conflict {
     /// The cause object for `metav1.Status.details.causes`.
     #[must_use]
     pub fn cause(&self) -> Value {
-        json!({"reason": "FieldManagerConflict", "message": format!("conflict with {}", self.manager), "field": self.field})
+        json!({
+            "reason": "FieldManagerConflict",
+            "message": format!("conflict with {}", self.manager),
+            "field": self.field,
+        })
     }
 }
 
 fn conflict_text(conflicts: &[Conflict]) -> String {
-    format!("Apply failed with {} conflicts", conflicts.len())
+    if let [one] = conflicts {
+        return format!(
+            "Apply failed with 1 conflict: conflict with {}: {}",
+            one.manager, one.field
+        );
+    }
+    let mut lines = Vec::new();
+    let mut last = None;
+    for conflict in conflicts {
+        if last != Some(&conflict.manager) {
+            lines.push(format!("conflicts with {}:", conflict.manager));
+            last = Some(&conflict.manager);
+        }
+        lines.push(format!("- {}", conflict.field));
+    }
+    format!(
+        "Apply failed with {} conflicts: {}",
+        conflicts.len(),
+        lines.join("\n")
+    )
 }
 
-/// Server-side apply: merges `applied` into `live` (None: the object does not exist yet) and returns the new object with its managedFields.
-/// The caller then defaults, validates and stores it.
+/// Server-side apply: merges `applied` into `live` (None: the object does not exist yet) and returns the new object with
+/// its managedFields. The caller then defaults, validates and stores it; an object equal to `live` means that nothing is
+/// to be written.
 pub fn apply(
-    _types: &TypeSchema,
+    types: &TypeSchema,
     live: Option<&Value>,
     applied: &Value,
-    _writer: &Writer<'_>,
-    _force: bool,
-    _reset: &[&[&str]],
+    writer: &Writer<'_>,
+    force: bool,
+    reset: &[&[&str]],
 ) -> Result<Value, ApplyError> {
-    Ok(live.unwrap_or(applied).clone())
+    update::apply(types, live, applied, writer, force, reset)
 }

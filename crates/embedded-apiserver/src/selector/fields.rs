@@ -30,7 +30,11 @@ impl FieldSelector {
             let Some((field, equals, value)) = split_term(term) else {
                 return Err(format!("invalid selector: '{text}'; can't understand '{term}'"));
             };
-            requirements.push(FieldRequirement { field: field.to_owned(), equals, value: unescape(value)? });
+            requirements.push(FieldRequirement {
+                field: field.to_owned(),
+                equals,
+                value: unescape(value)?,
+            });
         }
         Ok(Self { requirements })
     }
@@ -44,13 +48,17 @@ impl FieldSelector {
     /// Checks that all fields are supported; the error is the text of a 400 (`field label not supported: x`). Kinds with a
     /// text of their own look at [`Self::first_unsupported`].
     pub fn check_supported(&self, supported: &[&str]) -> Result<(), String> {
-        self.first_unsupported(supported).map_or(Ok(()), |field| Err(format!("field label not supported: {field}")))
+        self.first_unsupported(supported)
+            .map_or(Ok(()), |field| Err(format!("field label not supported: {field}")))
     }
 
     /// The first field that is none of the supported ones.
     #[must_use]
     pub fn first_unsupported(&self, supported: &[&str]) -> Option<&str> {
-        self.requirements.iter().map(|r| r.field.as_str()).find(|field| !supported.contains(field))
+        self.requirements
+            .iter()
+            .map(|r| r.field.as_str())
+            .find(|field| !supported.contains(field))
     }
 
     /// Whether an object is selected; paths such as `metadata.name` are read from the object, missing fields are empty strings.
@@ -68,13 +76,18 @@ impl FieldSelector {
 
     /// [`Self::matches_object`] with the fields' values given by a function.
     pub fn matches_with(&self, value_of: impl Fn(&str) -> String) -> bool {
-        self.requirements.iter().all(|r| (value_of(&r.field) == r.value) == r.equals)
+        self.requirements
+            .iter()
+            .all(|r| (value_of(&r.field) == r.value) == r.equals)
     }
 
     /// The value that `metadata.name` is required to have, if any: lets a list become a get.
     #[must_use]
     pub fn required_name(&self) -> Option<&str> {
-        self.requirements.iter().find(|r| r.equals && r.field == "metadata.name").map(|r| r.value.as_str())
+        self.requirements
+            .iter()
+            .find(|r| r.equals && r.field == "metadata.name")
+            .map(|r| r.value.as_str())
     }
 }
 
@@ -120,7 +133,10 @@ fn unescape(text: &str) -> Result<String, String> {
             (true, _) => return Err(format!("invalid field selector: invalid escape sequence: \\{c}")),
             (false, '\\') => escaped = true,
             (false, ',' | '=') => {
-                return Err(format!("invalid field selector: unescaped character in value: {}", c as u32));
+                return Err(format!(
+                    "invalid field selector: unescaped character in value: {}",
+                    c as u32
+                ));
             }
             (false, c) => out.push(c),
         }
@@ -149,16 +165,29 @@ mod tests {
             ("spec.nodeName!=", false),
         ];
         for (text, expected) in cases {
-            assert_eq!(FieldSelector::parse(text).unwrap().matches_object(&object), expected, "{text}");
+            assert_eq!(
+                FieldSelector::parse(text).unwrap().matches_object(&object),
+                expected,
+                "{text}"
+            );
         }
-        assert_eq!(FieldSelector::parse("metadata.name=x").unwrap().required_name(), Some("x"));
+        assert_eq!(
+            FieldSelector::parse("metadata.name=x").unwrap().required_name(),
+            Some("x")
+        );
     }
 
     #[test]
     fn malformed_terms_are_explained() {
         let cases = [
-            ("metadata.name", "invalid selector: 'metadata.name'; can't understand 'metadata.name'"),
-            ("a=b=c", "invalid field selector: unescaped character in value: 61"),
+            (
+                "metadata.name",
+                "invalid selector: 'metadata.name'; can't understand 'metadata.name'",
+            ),
+            (
+                "a=b=c",
+                "invalid field selector: unescaped character in value: 61",
+            ),
             ("a=\\x", "invalid field selector: invalid escape sequence: \\x"),
             ("a=b\\", "invalid field selector: invalid escape sequence: \\"),
         ];
@@ -166,6 +195,9 @@ mod tests {
             assert_eq!(FieldSelector::parse(text).unwrap_err(), expected, "{text}");
         }
         let selector = FieldSelector::parse("spec.x=1").unwrap();
-        assert_eq!(selector.check_supported(&["metadata.name"]).unwrap_err(), "field label not supported: spec.x");
+        assert_eq!(
+            selector.check_supported(&["metadata.name"]).unwrap_err(),
+            "field label not supported: spec.x"
+        );
     }
 }

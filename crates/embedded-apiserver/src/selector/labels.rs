@@ -35,9 +35,16 @@ impl LabelSelector {
     /// Parses the query parameter (`a=b,c!=d,e in (f,g),h,!i,j>1`); empty selects everything. The error is the text of a
     /// 400 (`unable to parse requirement: ...`).
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut requirements = Parser { tokens: tokens(text), position: 0 }.parse()?;
+        let mut requirements = Parser {
+            tokens: tokens(text),
+            position: 0,
+        }
+        .parse()?;
         requirements.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(Self { requirements, nothing: false })
+        Ok(Self {
+            requirements,
+            nothing: false,
+        })
     }
 
     /// Reads a `metav1.LabelSelector` object (`matchLabels`, `matchExpressions`); an empty object selects everything,
@@ -61,11 +68,19 @@ impl LabelSelector {
                 other => return Err(format!("{} is not a valid label selector operator", quote(other))),
             };
             let values = expression.get("values").and_then(Value::as_array);
-            let values = values.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+            let values = values
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect();
             requirements.push(requirement(text("key").to_owned(), operator, values, false)?);
         }
         requirements.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(Self { requirements, nothing: selector.is_null() })
+        Ok(Self {
+            requirements,
+            nothing: selector.is_null(),
+        })
     }
 
     /// Whether everything is selected.
@@ -83,13 +98,20 @@ impl LabelSelector {
     /// [`Self::matches`] on the labels of a whole object.
     #[must_use]
     pub fn matches_object(&self, object: &Value) -> bool {
-        self.matches(object.get("metadata").and_then(|m| m.get("labels")).and_then(Value::as_object))
+        self.matches(
+            object
+                .get("metadata")
+                .and_then(|m| m.get("labels"))
+                .and_then(Value::as_object),
+        )
     }
 }
 
 impl Requirement {
     fn matches(&self, labels: Option<&Map<String, Value>>) -> bool {
-        let value = labels.and_then(|labels| labels.get(&self.key)).and_then(Value::as_str);
+        let value = labels
+            .and_then(|labels| labels.get(&self.key))
+            .and_then(Value::as_str);
         let listed = |value: &str| self.values.iter().any(|v| v == value);
         match self.operator {
             Operator::In => value.is_some_and(listed),
@@ -100,7 +122,13 @@ impl Requirement {
                 let left = value.and_then(|v| v.parse::<i64>().ok());
                 let right = self.values.first().and_then(|v| v.parse::<i64>().ok());
                 match (left, right) {
-                    (Some(l), Some(r)) => if self.operator == Operator::GreaterThan { l > r } else { l < r },
+                    (Some(l), Some(r)) => {
+                        if self.operator == Operator::GreaterThan {
+                            l > r
+                        } else {
+                            l < r
+                        }
+                    }
                     _ => false,
                 }
             }
@@ -109,7 +137,12 @@ impl Requirement {
 }
 
 /// Checks and builds a requirement. `exact` tells `=` from `in`.
-fn requirement(key: String, operator: Operator, values: Vec<String>, exact: bool) -> Result<Requirement, String> {
+fn requirement(
+    key: String,
+    operator: Operator,
+    values: Vec<String>,
+    exact: bool,
+) -> Result<Requirement, String> {
     let mut errors = Vec::new();
     let key_errors = label_key_errors(&key);
     if !key_errors.is_empty() {
@@ -126,7 +159,11 @@ fn requirement(key: String, operator: Operator, values: Vec<String>, exact: bool
             errors.push(FieldError::invalid("values", shown, text));
         }
         Operator::GreaterThan | Operator::LessThan => {
-            for (i, value) in values.iter().enumerate().filter(|(_, v)| v.parse::<i64>().is_err()) {
+            for (i, value) in values
+                .iter()
+                .enumerate()
+                .filter(|(_, v)| v.parse::<i64>().is_err())
+            {
                 let text = "for 'Gt', 'Lt' operators, the value must be an integer";
                 errors.push(FieldError::invalid(format!("values[{i}]"), value.as_str(), text));
             }
@@ -136,10 +173,22 @@ fn requirement(key: String, operator: Operator, values: Vec<String>, exact: bool
     for (i, value) in values.iter().enumerate() {
         let value_errors = label_value_errors(value);
         if !value_errors.is_empty() {
-            errors.push(FieldError::invalid(format!("values[{i}][{key}]"), value.as_str(), value_errors.join("; ")));
+            errors.push(FieldError::invalid(
+                format!("values[{i}][{key}]"),
+                value.as_str(),
+                value_errors.join("; "),
+            ));
         }
     }
-    if errors.is_empty() { Ok(Requirement { key, operator, values }) } else { Err(aggregate(&errors)) }
+    if errors.is_empty() {
+        Ok(Requirement {
+            key,
+            operator,
+            values,
+        })
+    } else {
+        Err(aggregate(&errors))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,13 +265,23 @@ struct Parser {
 
 impl Parser {
     fn peek(&self) -> (Token, String) {
-        self.tokens.get(self.position).cloned().unwrap_or((Token::End, String::new()))
+        self.tokens
+            .get(self.position)
+            .cloned()
+            .unwrap_or((Token::End, String::new()))
     }
 
     /// The next token where words like `in` are just words.
     fn peek_value(&self) -> (Token, String) {
         let (token, text) = self.peek();
-        (if matches!(token, Token::In | Token::NotIn) { Token::Identifier } else { token }, text)
+        (
+            if matches!(token, Token::In | Token::NotIn) {
+                Token::Identifier
+            } else {
+                token
+            },
+            text,
+        )
     }
 
     fn take_value(&mut self) -> (Token, String) {
@@ -237,7 +296,9 @@ impl Parser {
             let (token, text) = self.peek_value();
             match token {
                 Token::Identifier | Token::Not => {
-                    let parsed = self.requirement().map_err(|e| format!("unable to parse requirement: {e}"))?;
+                    let parsed = self
+                        .requirement()
+                        .map_err(|e| format!("unable to parse requirement: {e}"))?;
                     requirements.push(parsed);
                     let (token, text) = self.take_value();
                     match token {
@@ -252,7 +313,11 @@ impl Parser {
                     }
                 }
                 Token::End => return Ok(requirements),
-                _ => return Err(format!("found '{text}', expected: !, identifier, or 'end of string'")),
+                _ => {
+                    return Err(format!(
+                        "found '{text}', expected: !, identifier, or 'end of string'"
+                    ));
+                }
             }
         }
     }
@@ -394,11 +459,20 @@ mod tests {
         let cases = [
             ("a=1,", "found '', expected: identifier after ','"),
             (",a", "found ',', expected: !, identifier, or 'end of string'"),
-            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+            (
+                "a b",
+                "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt",
+            ),
             ("a in x", "unable to parse requirement: found 'x' expected: '('"),
-            ("a in (x", "unable to parse requirement: found '', expected: ',' or ')'"),
+            (
+                "a in (x",
+                "unable to parse requirement: found '', expected: ',' or ')'",
+            ),
             ("a=1=2", "found '=', expected: ',' or 'end of string'"),
-            ("a>x", "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer"),
+            (
+                "a>x",
+                "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer",
+            ),
             (
                 "a*=1",
                 "unable to parse requirement: <nil>: Invalid value: \"a*\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
@@ -416,13 +490,28 @@ mod tests {
             (json!({}), true),
             (json!(null), false),
             (json!({"matchLabels": {"a": "1"}}), true),
-            (json!({"matchExpressions": [{"key": "a", "operator": "In", "values": ["1", "2"]}]}), true),
-            (json!({"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]}), false),
+            (
+                json!({"matchExpressions": [{"key": "a", "operator": "In", "values": ["1", "2"]}]}),
+                true,
+            ),
+            (
+                json!({"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]}),
+                false,
+            ),
         ];
         for (object, expected) in cases {
-            assert_eq!(LabelSelector::from_object(&object).unwrap().matches(labels.as_object()), expected, "{object}");
+            assert_eq!(
+                LabelSelector::from_object(&object)
+                    .unwrap()
+                    .matches(labels.as_object()),
+                expected,
+                "{object}"
+            );
         }
         let bad = json!({"matchExpressions": [{"key": "a", "operator": "Like"}]});
-        assert_eq!(LabelSelector::from_object(&bad).unwrap_err(), "\"Like\" is not a valid label selector operator");
+        assert_eq!(
+            LabelSelector::from_object(&bad).unwrap_err(),
+            "\"Like\" is not a valid label selector operator"
+        );
     }
 }

@@ -11,7 +11,8 @@ const LONGEST_PREFIX: usize = 253;
 
 static KEY_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("^{KEY}$")).ok());
 static VALUE_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("^({KEY})?$")).ok());
-static SUBDOMAIN_REGEX: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("^{SUBDOMAIN}$")).ok());
+static SUBDOMAIN_REGEX: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(&format!("^{SUBDOMAIN}$")).ok());
 
 fn matches(regex: &LazyLock<Option<Regex>>, text: &str) -> bool {
     regex.as_ref().is_some_and(|regex| regex.is_match(text))
@@ -34,7 +35,11 @@ pub fn label_key_errors(key: &str) -> Vec<String> {
             if prefix.is_empty() {
                 errors.push("prefix part must be non-empty".to_owned());
             } else {
-                errors.extend(subdomain_errors(prefix).into_iter().map(|e| format!("prefix part {e}")));
+                errors.extend(
+                    subdomain_errors(prefix)
+                        .into_iter()
+                        .map(|e| format!("prefix part {e}")),
+                );
             }
             name
         }
