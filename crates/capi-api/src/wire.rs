@@ -65,6 +65,7 @@ macro_rules! wire_enum {
 ///
 /// The spec type derives serde with `remote = "Self"`; this adds the trait implementations on top. An absent field is
 /// offered by serde as "none", which a plain struct would refuse.
+#[macro_export]
 macro_rules! spec_may_be_absent {
     ($name:ident) => {
         impl ::serde::Serialize for $name {

@@ -1,0 +1,27 @@
+//! The outside world, simulated: virtual machines and the Kubernetes clusters that run on them.
+//!
+//! [`World`] plays the cloud. It outlives the controllers (a crash of them does not touch it), can be copied in the
+//! middle of anything ([`World::snapshot`]) and holds
+//! - machines: plain records of how far each has come;
+//! - workload clusters: each an embedded API server with what kubeadm would have put there, plus an etcd membership,
+//!   reachable at an endpoint while at least one of its API servers runs.
+//!
+//! What decides when a machine takes its next step is not here but in the DevMachine controller's plan. Faults have
+//! their places here: a machine that never boots is a missing call of [`World::become_node`]; stopping and starting API
+//! servers and etcd members are calls of their own.
+
+pub mod endpoints;
+mod etcd;
+pub mod guest;
+mod kubeadm_objects;
+mod node_objects;
+mod objects;
+mod port_forward;
+mod tls;
+mod workload;
+mod world;
+
+pub use endpoints::{Endpoint, Endpoints, Listeners, Registry, RegistryConnector};
+pub use etcd::{EtcdCluster, EtcdError};
+pub use workload::ClusterView;
+pub use world::{NodeOrder, NodeRecord, SimulatedMachine, World, WorldSettings, WorldSnapshot};

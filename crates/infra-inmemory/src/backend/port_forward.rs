@@ -1,0 +1,74 @@
+//! Streams to the ports of simulated pods: etcd members and API servers.
+
+use std::{io, sync::Weak};
+
+use async_trait::async_trait;
+use embedded_apiserver::{ByteStream, PortForward};
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    endpoints::Backend,
+    etcd::SimulatedMember,
+    node_objects::{API_SERVER, ETCD},
+    workload::Shared,
+};
+
+/// How many bytes wait in a stream before its writer must.
+const PIPE: usize = 64 * 1024;
+
+/// etcd's port for clients.
+const ETCD_PORT: u16 = 2379;
+
+/// Leads port-forwards of one workload cluster to what runs in its pods.
+pub struct ToPods(pub Weak<Shared>);
+
+#[async_trait]
+impl PortForward for ToPods {
+    async fn connect(&self, namespace: &str, pod: &str, port: u16) -> io::Result<Box<dyn ByteStream>> {
+        let refused = || {
+            let text = format!("pod {namespace}/{pod}, port {port}: connection refused");
+            io::Error::new(io::ErrorKind::ConnectionRefused, text)
+        };
+        let shared = self.0.upgrade().ok_or_else(refused)?;
+        let (near, far) = tokio::io::duplex(PIPE);
+        if namespace != "kube-system" {
+            return Err(refused());
+        }
+        if let Some(node) = pod.strip_prefix(ETCD).and_then(|rest| rest.strip_prefix('-')) {
+            let config = shared
+                .etcd_tls(node)
+                .filter(|_| port == ETCD_PORT)
+                .ok_or_else(refused)?;
+            let member = SimulatedMember::new(shared.etcd(), node);
+            tokio::spawn(async move {
+                let Ok(stream) = TlsAcceptor::from(config).accept(far).await else {
+                    return;
+                };
+                if let Err(error) = etcd_api::serve(stream, std::sync::Arc::new(member)).await {
+                    tracing::debug!(%error, "connection to a simulated etcd member ended");
+                }
+            });
+        } else if let Some(node) = pod
+            .strip_prefix(API_SERVER)
+            .and_then(|rest| rest.strip_prefix('-'))
+        {
+            if !shared.runs_api_server(node) {
+                return Err(refused());
+            }
+            let (config, server) = shared.tls().zip(shared.server()).ok_or_else(refused)?;
+            tokio::spawn(async move {
+                let Ok(stream) = TlsAcceptor::from(config).accept(far).await else {
+                    return;
+                };
+                if stream.get_ref().1.peer_certificates().is_none() {
+                    let _ = super::endpoints::refuse(stream).await;
+                } else {
+                    server.serve_pipe(stream).await;
+                }
+            });
+        } else {
+            return Err(refused());
+        }
+        Ok(Box::new(near))
+    }
+}
