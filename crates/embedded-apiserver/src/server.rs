@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::audit::Audit;
 use crate::lifecycle::bootstrap;
+use crate::lifecycle::expiry::Expiry;
 use crate::registry::{Registry, crd};
 use crate::storage::{
     CommitError, GroupResource, MemoryStorage, Object, Storage, StorageError, Store, Write,
@@ -119,7 +120,9 @@ impl Builder {
             port_forward: self.port_forward,
             options: self.options,
             shutdown: CancellationToken::new(),
+            expiry: Expiry::default(),
         });
+        inner.expiry.load(&inner);
         bootstrap::create(&inner)
             .await
             .map_err(|e| BuildError::Bootstrap(e.message))?;
@@ -187,6 +190,7 @@ pub(crate) struct Inner {
     pub port_forward: Option<Arc<dyn PortForward>>,
     pub options: Options,
     pub shutdown: CancellationToken,
+    pub expiry: Expiry,
 }
 
 /// The resource of custom resource definitions.

@@ -441,3 +441,33 @@ async fn both_groups_show_the_same_events() {
     .await;
     assert_eq!((&new["note"], new.get("message")), (&json!("it works"), None));
 }
+
+#[tokio::test(start_paused = true)]
+async fn new_events_push_out_those_older_than_an_hour() {
+    let (_server, client) = server().await;
+    let post = async |name: &str| {
+        let event = json!({"metadata": {"name": name}, "involvedObject": {"kind": "Pod", "name": "p"}, "reason": "Tested"});
+        raw(
+            &client,
+            "POST",
+            "/api/v1/namespaces/default/events",
+            "application/json",
+            &event.to_string(),
+        )
+        .await
+        .0
+    };
+    assert_eq!(post("old").await, 201);
+    tokio::time::sleep(std::time::Duration::from_secs(1800)).await;
+    assert_eq!(post("younger").await, 201);
+    tokio::time::sleep(std::time::Duration::from_secs(1801)).await;
+    assert_eq!(post("new").await, 201);
+    let (_, list) = raw(&client, "GET", "/api/v1/events", "", "").await;
+    let names: Vec<_> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["metadata"]["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["new", "younger"]);
+}

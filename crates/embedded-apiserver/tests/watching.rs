@@ -231,3 +231,21 @@ async fn a_typed_watch_sees_changes_as_they_happen() {
     };
     assert_eq!(object.metadata.name.as_deref(), Some("a"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_ends_when_its_definition_changes() {
+    let (_server, client) = with_gadgets().await;
+    let watching = tokio::spawn({
+        let client = client.clone();
+        async move { lines(&client, "", 10).await }
+    });
+    settle().await;
+    let mut columns = gadget_crd()["spec"]["versions"].clone();
+    columns[0]["additionalPrinterColumns"] = json!([]);
+    let patch = Patch::Merge(json!({"spec": {"versions": columns}}));
+    definitions(&client)
+        .patch("gadgets.example.dev", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    assert_eq!(watching.await.unwrap().len(), 0);
+}

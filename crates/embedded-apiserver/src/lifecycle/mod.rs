@@ -3,6 +3,7 @@
 
 pub(crate) mod bootstrap;
 mod definitions;
+pub(crate) mod expiry;
 mod namespaces;
 
 use std::collections::BTreeSet;

@@ -17,6 +17,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -146,7 +147,8 @@ async fn connect_all(
     namespace: &str,
     pod: &str,
     ports: &[u16],
-    out: &mpsc::Sender<Message>,
+    out: mpsc::Sender<Message>,
+    readers: &mut JoinSet<()>,
 ) -> Writers {
     let mut writers = Vec::new();
     for (index, port) in ports.iter().enumerate() {
@@ -158,7 +160,7 @@ async fn connect_all(
             Ok(stream) => {
                 let (read, write) = tokio::io::split(stream);
                 writers.push(Some(write));
-                tokio::spawn(from_pod(read, data, out.clone()));
+                readers.spawn(from_pod(read, data, out.clone()));
             }
             Err(problem) => {
                 writers.push(None);
@@ -200,44 +202,35 @@ async fn forward<S>(
 {
     let (mut sink, mut stream) = socket.split();
     let (out, mut outgoing) = mpsc::channel::<Message>(8);
-    // The setup sends more frames than the channel may hold, so it runs beside the loop that drains it.
-    let mut setup = Box::pin(connect_all(&handler, namespace, pod, ports, &out));
-    let mut writers = loop {
-        tokio::select! {
-            biased;
-            message = outgoing.recv() => {
-                if let Some(message) = message && sink.send(message).await.is_err() {
-                    return;
-                }
+    // Ends with the readers of the pods, which hold the sending side: when all pods have closed, so does the forward.
+    let sending = async {
+        while let Some(message) = outgoing.recv().await {
+            if sink.send(message).await.is_err() {
+                return;
             }
-            writers = &mut setup => break writers,
         }
     };
-    drop(setup);
-    // From here on only the readers of pods hold the sending side: when they all ended, so does the forward.
-    drop(out);
-    loop {
-        tokio::select! {
-            biased;
-            message = outgoing.recv() => {
-                let Some(message) = message else { break };
-                if sink.send(message).await.is_err() {
-                    return;
-                }
-            }
-            message = stream.next() => {
-                let Some(Ok(message)) = message else { break };
-                match message {
-                    Message::Binary(data) => to_pod(&mut writers, data).await,
-                    Message::Close(_) => break,
-                    _ => {}
-                }
+    // Ends when the client has gone. Both directions run beside each other, so that neither waits for the other's buffers.
+    let receiving = async {
+        let mut readers = JoinSet::new();
+        let mut writers = connect_all(&handler, namespace, pod, ports, out, &mut readers).await;
+        while let Some(Ok(message)) = stream.next().await {
+            match message {
+                Message::Binary(data) => to_pod(&mut writers, data).await,
+                Message::Close(_) => break,
+                _ => {}
             }
         }
+        for writer in writers.iter_mut().flatten() {
+            let _ = writer.shutdown().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = sending => {}
+        () = receiving => {}
     }
-    for writer in writers.iter_mut().flatten() {
-        let _ = writer.shutdown().await;
-    }
+    // Also answers the client's own close frame.
     let _ = sink.close().await;
 }
 
@@ -260,9 +253,9 @@ async fn to_pod(writers: &mut Writers, data: Bytes) {
         .get_mut(channel as usize / 2)
         .filter(|_| channel % 2 == 0)
         .and_then(Option::as_mut);
-    if let Some(writer) = writer {
-        if writer.write_all(rest).await.is_ok() {
-            let _ = writer.flush().await;
-        }
+    if let Some(writer) = writer
+        && writer.write_all(rest).await.is_ok()
+    {
+        let _ = writer.flush().await;
     }
 }

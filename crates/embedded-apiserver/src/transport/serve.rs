@@ -10,6 +10,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::client::answer;
@@ -72,22 +73,21 @@ impl Server {
         connection(self.clone(), TokioIo::new(io), user, std::future::pending()).await;
     }
 
-    /// Serves HTTPS (HTTP/1.1 and, where the client offers it, HTTP/2) until `shutdown` is done, then finishes what is in
+    /// Serves HTTPS (HTTP/1.1 and, where the client offers it, HTTP/2) until `shutdown` is cancelled, then finishes what is in
     /// flight. Who may connect is what `tls` demands of clients; whoever connects may do everything.
     pub async fn serve_https(
-        &self,
+        self,
         listener: TcpListener,
         tls: Arc<rustls::ServerConfig>,
-        shutdown: impl Future<Output = ()>,
+        shutdown: CancellationToken,
     ) -> std::io::Result<()> {
         let acceptor = TlsAcceptor::from(tls);
         let stop = self.inner.shutdown.child_token();
         let tasks = TaskTracker::new();
-        tokio::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = &mut shutdown => break,
+                () = shutdown.cancelled() => break,
                 () = stop.cancelled() => break,
                 accepted = listener.accept() => accepted,
             };

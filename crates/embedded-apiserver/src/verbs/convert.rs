@@ -66,7 +66,9 @@ pub(crate) async fn values(
 /// Prunes and defaults by the served version's schema; returns the paths of the fields that were pruned.
 pub(crate) fn normalize(served: &Served, value: &mut Value) -> Vec<String> {
     let Some(schema) = &served.version().schema else {
-        return Vec::new();
+        let pruned = served.version().types.prune(value);
+        served.version().types.fill_structs(value);
+        return pruned;
     };
     let pruned = if keeps_unknown(&served.resource) {
         Vec::new()

@@ -78,6 +78,19 @@ pub(crate) fn identify(served: &Served, value: &mut Value) -> ApiResult<()> {
 
 /// Prunes and defaults, and tells about unknown fields as `fieldValidation` wants.
 pub(crate) fn admit_fields(call: &Call<'_>, value: &mut Value, warnings: &mut Vec<String>) -> ApiResult<()> {
+    let kind = &call.served.resource.kind;
+    let unfit = |why: String| {
+        let version = &call.version().name;
+        ApiError::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
+        ))
+    };
+    if let Some(error) = (!call.served.resource.is_custom())
+        .then(|| call.version().types.decode_error(value))
+        .flatten()
+    {
+        return Err(unfit(error));
+    }
     let pruned = convert::normalize(call.served, value);
     if pruned.is_empty() {
         return Ok(());
@@ -86,14 +99,7 @@ pub(crate) fn admit_fields(call: &Call<'_>, value: &mut Value, warnings: &mut Ve
     match call.request.query.field_validation()? {
         FieldValidation::Ignore => {}
         FieldValidation::Warn => warnings.extend(texts),
-        FieldValidation::Strict => {
-            let kind = &call.served.resource.kind;
-            return Err(ApiError::bad_request(format!(
-                "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
-                call.version().name,
-                texts.join(", ")
-            )));
-        }
+        FieldValidation::Strict => return Err(unfit(format!("strict decoding error: {}", texts.join(", ")))),
     }
     Ok(())
 }

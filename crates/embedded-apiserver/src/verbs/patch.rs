@@ -128,7 +128,7 @@ fn apply_error(call: &Call<'_>, error: ApplyError) -> ApiError {
     let message = error.to_string();
     match error {
         ApplyError::BadRequest(_) => ApiError::bad_request(message),
-        ApplyError::Invalid(_) => ApiError::new(500, "", message),
+        ApplyError::Internal(_) => ApiError::new(500, "", message),
         ApplyError::Conflicts(conflicts) => {
             let _ = call;
             let causes = conflicts.iter().map(fieldmanager::Conflict::cause).collect();

@@ -186,7 +186,12 @@ pub(crate) async fn insert(call: &Call<'_>, value: Value) -> ApiResult<Answer> {
         delete: false,
     };
     match call.inner.commit(write).await {
-        Ok(object) => Ok(Answer::Object { code: 201, object }),
+        Ok(object) => {
+            if *call.gr().resource == *"events" && !call.served.resource.is_custom() {
+                call.inner.expiry.note(call.inner, &object).await;
+            }
+            Ok(Answer::Object { code: 201, object })
+        }
         Err(CommitError::Engine(error)) => Err(ApiError::internal(error)),
         Err(_) => Err(ApiError::already_exists(call.gr(), &name)),
     }

@@ -140,6 +140,10 @@ impl Watch {
             let mut changed = std::pin::pin!(wake.notified());
             // Registered before reading, so that no change falls between reading and waiting.
             changed.as_mut().enable();
+            if self.is_outdated() {
+                self.stage = Stage::Over;
+                return Ok(None);
+            }
             let bytes = self.read().await?;
             if !bytes.is_empty() {
                 return Ok(Some(bytes));
@@ -166,6 +170,20 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// Whether the definition of the resource changed; the client comes back and meets the new one.
+    fn is_outdated(&self) -> bool {
+        let resource = &self.writer.served.resource;
+        let present = |now: Arc<crate::registry::Resource>| now.generation == resource.generation;
+        resource.is_custom()
+            && !self
+                .writer
+                .inner
+                .registry
+                .load()
+                .by_name(&resource.gr)
+                .is_some_and(present)
     }
 
     fn bookmark(&mut self) -> Option<Bytes> {
