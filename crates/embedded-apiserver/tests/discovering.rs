@@ -1,4 +1,5 @@
 //! Discovery, tables, content negotiation, health, admission.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Port-forward in process, and HTTPS with client certificates.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod common;
 

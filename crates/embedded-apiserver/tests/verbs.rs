@@ -1,4 +1,5 @@
 //! Verbs on built-in and custom resources, as kube's client sees them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod common;
 

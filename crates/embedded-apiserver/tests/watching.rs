@@ -1,4 +1,5 @@
 //! Watches: initial events, resuming, expiry, selectors, bookmarks, kube's watcher on top.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod common;
 

@@ -141,11 +141,6 @@ impl Accept {
         }
         None
     }
-
-    /// Whether a media type is named.
-    pub fn names(&self, media_type: &str) -> bool {
-        self.clauses.iter().any(|clause| clause.media_type == media_type)
-    }
 }
 
 #[cfg(test)]

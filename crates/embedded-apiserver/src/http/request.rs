@@ -192,8 +192,8 @@ impl Request {
         }
     }
 
-    /// `group/version` of the path, or only the version for the core group.
-    pub fn api_version(&self) -> String {
+    #[cfg(test)]
+    fn api_version(&self) -> String {
         api_version(&self.group, &self.version)
     }
 }

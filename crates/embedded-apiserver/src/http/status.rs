@@ -117,11 +117,6 @@ impl ApiError {
         .with_causes(causes)
     }
 
-    pub fn method_not_supported(gr: &GroupResource, verb: &str) -> Self {
-        let message = format!("{verb} is not supported on resources of kind \"{gr}\"");
-        Self::new(405, "MethodNotAllowed", message).about(details(gr, ""))
-    }
-
     pub fn method_not_allowed() -> Self {
         Self::new(
             405,

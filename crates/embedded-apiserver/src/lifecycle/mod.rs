@@ -68,7 +68,10 @@ impl Terminating {
             gr => return change.kind == ChangeKind::Deleted && self.concerns(gr, &object.namespace),
         };
         match change.kind {
-            ChangeKind::Deleted => set.remove(&*object.name) && false,
+            ChangeKind::Deleted => {
+                set.remove(&*object.name);
+                false
+            }
             _ if object.terminating => {
                 set.insert(object.name.to_string());
                 true

@@ -85,11 +85,6 @@ impl Registry {
         all.into_iter()
     }
 
-    /// The resources that definitions added.
-    pub fn custom(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.custom.values()
-    }
-
     /// The groups besides the core group, each with its served versions, the preferred one first.
     pub fn groups(&self) -> BTreeMap<String, Vec<String>> {
         let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

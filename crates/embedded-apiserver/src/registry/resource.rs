@@ -78,10 +78,6 @@ pub(crate) struct ScalePaths {
 }
 
 impl Resource {
-    pub fn version(&self, name: &str) -> Option<&Version> {
-        self.versions.iter().find(|v| v.name == name)
-    }
-
     /// The built-in table's row, if it is a built-in resource.
     pub fn builtin(&self) -> Option<&'static Builtin> {
         match &self.origin {

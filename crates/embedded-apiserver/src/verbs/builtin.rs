@@ -178,13 +178,12 @@ fn config_map_errors(old: Option<&Value>, new: &Value) -> Vec<FieldError> {
             data_key(field, key, &mut errors);
         }
     }
-    if let Some(old) = old.filter(|old| old["immutable"] == true) {
-        if old["data"] != new["data"] || new["immutable"] != true {
-            errors.push(FieldError::forbidden(
-                "data",
-                "field is immutable when `immutable` is set",
-            ));
-        }
+    let fixed = old.filter(|old| old["immutable"] == true);
+    if fixed.is_some_and(|old| old["data"] != new["data"] || new["immutable"] != true) {
+        errors.push(FieldError::forbidden(
+            "data",
+            "field is immutable when `immutable` is set",
+        ));
     }
     errors
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::http::status::ApiResult;
-use crate::registry::Served;
+use crate::http::status::{ApiError, ApiResult};
 use crate::registry::crd_validation::keeps_unknown;
+use crate::registry::{Conversion, Origin, Served};
 use crate::server::Inner;
 use crate::storage::Object;
 
@@ -79,7 +79,27 @@ pub(crate) fn normalize(served: &Served, value: &mut Value) -> Vec<String> {
     pruned
 }
 
+/// Other versions than the stored one need a conversion; only the strategy None is done here.
+fn check_strategy(served: &Served, from: &str, to: &str) -> ApiResult<()> {
+    match &served.resource.origin {
+        Origin::Custom {
+            conversion: Conversion::Webhook(_),
+            ..
+        } if from != to => Err(ApiError::new(
+            500,
+            "",
+            format!(
+                "conversion webhook for {from}, Kind={} failed: this server does not call conversion webhooks",
+                served.resource.kind
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 async fn from_storage(_inner: &Arc<Inner>, served: &Served, value: &mut Value) -> ApiResult<()> {
+    let stored = value["apiVersion"].as_str().unwrap_or_default();
+    check_strategy(served, stored, &served.api_version())?;
     if served.resource.is("events.k8s.io", "events") {
         event_to_new(value);
     }
@@ -89,6 +109,11 @@ async fn from_storage(_inner: &Arc<Inner>, served: &Served, value: &mut Value) -
 
 /// From the served to the stored version.
 pub(crate) async fn to_storage(_inner: &Arc<Inner>, served: &Served, mut value: Value) -> ApiResult<Value> {
+    check_strategy(
+        served,
+        &served.api_version(),
+        &served.resource.storage_api_version(),
+    )?;
     if served.resource.is("events.k8s.io", "events") {
         event_to_core(&mut value);
     }

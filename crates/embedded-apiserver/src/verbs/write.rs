@@ -292,10 +292,8 @@ pub(crate) async fn replace(
 /// Whether nothing holds a terminating object any longer.
 fn is_finished(call: &Call<'_>, new: &Value) -> bool {
     let empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
-    let namespace = call.served.resource.is("", "namespaces");
-    !meta::text(new, "deletionTimestamp").is_empty()
-        && empty(&new["metadata"]["finalizers"])
-        && !(namespace && !empty(&new["spec"]["finalizers"]))
+    let kept_by_spec = call.served.resource.is("", "namespaces") && !empty(&new["spec"]["finalizers"]);
+    !meta::text(new, "deletionTimestamp").is_empty() && empty(&new["metadata"]["finalizers"]) && !kept_by_spec
 }
 
 /// Whether a write to an absent object creates it.
