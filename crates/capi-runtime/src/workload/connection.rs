@@ -7,7 +7,7 @@ use std::{
 
 use http::Request;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -238,6 +238,9 @@ impl Connection {
                 status.images = None;
             }
         });
+        // A workload cluster can have a hundred thousand pods; only the static ones of its control plane are of interest
+        // as a store, all others are read live.
+        stores.select::<Pod>("tier=control-plane");
         let tasks_end = self.cancel.child_token();
         stores.start(&tasks_end, &TaskTracker::new());
         self.succeeded(shared);
