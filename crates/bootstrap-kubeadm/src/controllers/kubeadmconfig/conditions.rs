@@ -72,13 +72,10 @@ impl Report {
         }
         status.observed_generation = generation.filter(|g| *g > 0);
         let conditions = &mut status.conditions;
-        for draft in [
-            self.data.as_ref().map(data_draft),
-            self.certificates.as_ref().map(certificates_draft),
-        ] {
-            if let Some(draft) = draft {
-                set_in(conditions, draft, generation, now);
-            }
+        let data = self.data.as_ref().map(data_draft);
+        let certificates = self.certificates.as_ref().map(certificates_draft);
+        for draft in data.into_iter().chain(certificates) {
+            set_in(conditions, draft, generation, now);
         }
         let parts = [
             Part::positive(DATA_SECRET_AVAILABLE),

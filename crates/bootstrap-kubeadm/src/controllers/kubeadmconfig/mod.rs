@@ -70,7 +70,7 @@ pub fn controller(options: Options) -> Controller<KubeadmConfig> {
                 .map(|cluster| configs_of(cluster, stores))
                 .unwrap_or_default(),
         })
-        .watches::<Secret>(|secret, stores| waiting_for(secret, stores))
+        .watches::<Secret>(waiting_for)
         .connects_workloads()
 }
 
