@@ -78,10 +78,13 @@ struct State {
     /// By controller.
     subscribers: BTreeMap<Arc<str>, Subscriber>,
     open: BTreeMap<KindId, Open>,
-    /// By CustomResourceDefinition, then by controller and object.
-    waiting: BTreeMap<String, BTreeMap<(Arc<str>, Key), Arc<WorkQueue>>>,
+    /// By CustomResourceDefinition.
+    waiting: BTreeMap<String, Waiters>,
     watching_definitions: bool,
 }
+
+/// By controller and object, the queue to wake them through.
+type Waiters = BTreeMap<(Arc<str>, Key), Arc<WorkQueue>>;
 
 struct Open {
     kind: ForeignKind,

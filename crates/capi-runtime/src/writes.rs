@@ -87,3 +87,105 @@ impl WriteLog {
         (waited, complete)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::{Client, api::ObjectMeta};
+    use seams::SeededRandomness;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{metrics::Metrics, store::Store};
+
+    fn stores() -> (Stores, Store<ConfigMap>) {
+        let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            Err::<http::Response<kube::client::Body>, _>(tower::BoxError::from("no server"))
+        });
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let client = Client::new(service, "default");
+        let stores = Stores::new(client, None, Arc::new(SeededRandomness::new(1)), metrics);
+        let store = stores.declare::<ConfigMap>();
+        store.replace(vec![object("a", 5)]);
+        (stores, store)
+    }
+
+    fn object(name: &str, version: u64) -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                uid: Some(format!("uid-{name}")),
+                resource_version: Some(version.to_string()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        }
+    }
+
+    fn written(kind: &str, name: &str, trace: Trace) -> Written {
+        let kind = KindId {
+            group: String::new(),
+            kind: kind.into(),
+        };
+        Written {
+            kind,
+            key: Key::new("", name),
+            trace,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_reconcile_waits_until_the_store_has_seen_the_write() {
+        let (stores, store) = stores();
+        let (log, owner) = (WriteLog::default(), Key::new("ns", "owner"));
+        log.record(
+            &owner,
+            vec![
+                written("ConfigMap", "a", Trace::Version(9)),
+                written("Other", "x", Trace::Version(9)),
+            ],
+        );
+        tokio::spawn({
+            let store = store.clone();
+            async move {
+                for version in [7, 9] {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    store.apply(object("a", version));
+                }
+            }
+        });
+        let start = Instant::now();
+        assert_eq!(
+            log.caught_up(&Key::new("ns", "another"), &stores).await,
+            (vec![], true)
+        );
+        assert_eq!(start.elapsed().as_secs(), 0, "others do not wait");
+        assert_eq!(
+            log.caught_up(&owner, &stores).await,
+            (vec!["ConfigMap".to_owned()], true)
+        );
+        assert_eq!(start.elapsed().as_secs(), 4);
+        assert_eq!(log.caught_up(&owner, &stores).await, (vec![], true), "once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deletion_is_waited_for_too_and_nothing_for_ever() {
+        let (stores, store) = stores();
+        let (log, owner) = (WriteLog::default(), Key::new("ns", "owner"));
+        log.record(
+            &owner,
+            vec![written("ConfigMap", "a", Trace::Gone("uid-a".into()))],
+        );
+        let start = Instant::now();
+        assert!(!log.caught_up(&owner, &stores).await.1);
+        assert_eq!(start.elapsed(), CATCH_UP_LIMIT);
+        log.record(
+            &owner,
+            vec![written("ConfigMap", "a", Trace::Gone("uid-a".into()))],
+        );
+        store.delete(&object("a", 12).metadata);
+        assert_eq!(log.caught_up(&owner, &stores).await, (vec![], true));
+    }
+}

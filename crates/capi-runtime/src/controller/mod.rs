@@ -7,8 +7,10 @@ mod runner;
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use capi_api::labels::WATCH_FILTER;
 use kube::api::DynamicObject;
 
+use runner::Belonging;
 pub(crate) use runner::{Primary, Runner};
 
 use crate::{
@@ -257,9 +259,17 @@ impl<K: Kind> AnyController for Controller<K> {
             deadline: self.deadline,
             primary: Primary {
                 look: Box::new(move |key| {
-                    primary
-                        .get(key)
-                        .map(|object| (ShardKey::of(object.meta()), object.meta().labels.clone()))
+                    let object = primary.get(key)?;
+                    let meta = object.meta();
+                    let filter = meta
+                        .labels
+                        .as_ref()
+                        .and_then(|labels| labels.get(WATCH_FILTER))
+                        .cloned();
+                    Some(Belonging {
+                        shard: ShardKey::of(meta),
+                        filter,
+                    })
                 }),
                 keys: Box::new(move || all.list(None).iter().map(|object| Key::of(&**object)).collect()),
                 of_cluster: Arc::new(move |cluster| {

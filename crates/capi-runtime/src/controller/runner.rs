@@ -1,8 +1,7 @@
 //! Runs a controller: takes keys from its queue, reconciles them, and decides what failures mean.
 
-use std::{any::Any, collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use capi_api::labels::WATCH_FILTER;
 use futures::FutureExt;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +17,7 @@ use crate::{
     queue::{Priority, WorkQueue},
     ring::ShardKey,
     store::{AnyStore, SYNC_LIMIT, StoreNotReady},
-    workload::{WorkloadSubscriber, WorkloadWatch},
+    workload::{OfCluster, WorkloadSubscriber, WorkloadWatch},
     writes::WriteLog,
 };
 
@@ -27,14 +26,18 @@ const LAST_RESORT: Duration = Duration::from_secs(10 * 60);
 /// How long a shutdown waits for reconciles in flight.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
-/// Shard and labels of an object.
-type Look = Box<dyn Fn(&Key) -> Option<(ShardKey, Option<BTreeMap<String, String>>)> + Send + Sync>;
+/// What decides whether an object is ours to reconcile.
+pub(crate) struct Belonging {
+    pub(crate) shard: ShardKey,
+    /// The value of its watch-filter label.
+    pub(crate) filter: Option<String>,
+}
 
 /// What the runner asks the store of the controller's own kind.
 pub(crate) struct Primary {
-    pub(crate) look: Look,
+    pub(crate) look: Box<dyn Fn(&Key) -> Option<Belonging> + Send + Sync>,
     pub(crate) keys: Box<dyn Fn() -> Vec<Key> + Send + Sync>,
-    pub(crate) of_cluster: Arc<dyn Fn(&Key) -> Vec<Key> + Send + Sync>,
+    pub(crate) of_cluster: OfCluster,
 }
 
 /// A controller ready to run.
@@ -133,13 +136,15 @@ impl Runner {
     }
 
     async fn reconcile(&self, shared: &Arc<Shared>, log: &WriteLog, key: &Key) -> Outcome {
-        let (shard, labels) = (self.primary.look)(key).unwrap_or_else(|| (ShardKey::of_cluster(key), None));
-        let Some(_work) = shared.ring.enter(&shard) else {
+        let unknown = || Belonging {
+            shard: ShardKey::of_cluster(key),
+            filter: None,
+        };
+        let belonging = (self.primary.look)(key).unwrap_or_else(unknown);
+        let Some(_work) = shared.ring.enter(&belonging.shard) else {
             return Outcome::Skipped;
         };
-        if let (Some(filter), Some(labels)) = (&shared.watch_filter, labels.or_else(|| Some(BTreeMap::new())))
-            && labels.get(WATCH_FILTER) != Some(filter)
-        {
+        if shared.watch_filter.is_some() && shared.watch_filter != belonging.filter {
             return Outcome::Skipped;
         }
         let waiter = Waiter {

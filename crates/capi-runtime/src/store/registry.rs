@@ -48,10 +48,12 @@ pub(crate) struct StoresInner {
     run: Mutex<Run>,
 }
 
+type Start = Box<dyn FnOnce(CancellationToken, &TaskTracker) + Send>;
+
 /// Feeds that wait for the start, then the means to start more.
 #[derive(Default)]
 struct Run {
-    waiting: Vec<Box<dyn FnOnce(CancellationToken, &TaskTracker) + Send>>,
+    waiting: Vec<Start>,
     selectors: BTreeMap<KindId, String>,
     trims: BTreeMap<KindId, Box<dyn Any + Send + Sync>>,
     started: Option<(CancellationToken, TaskTracker)>,

@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    async fn run(method: Method, mut script: Vec<(u16, Option<&'static str>)>) -> (u16, usize) {
+    async fn run(method: Method, mut script: Vec<Answer>) -> (u16, usize) {
         script.reverse();
         let sender = Script(Arc::new(Mutex::new(script)), Arc::default());
         let retry = Retry::new(

@@ -37,11 +37,14 @@ use crate::{
 /// (cluster, its stores, management stores, the controller's queue).
 pub(crate) type WorkloadWatch = Arc<dyn Fn(&Key, &Stores, &Stores, &Arc<WorkQueue>) + Send + Sync>;
 
+/// The objects of a controller's kind that belong to a cluster.
+pub(crate) type OfCluster = Arc<dyn Fn(&Key) -> Vec<Key> + Send + Sync>;
+
 /// A controller that uses workload clusters.
 #[derive(Clone)]
 pub(crate) struct WorkloadSubscriber {
     pub(crate) queue: Arc<WorkQueue>,
-    pub(crate) of_cluster: Arc<dyn Fn(&Key) -> Vec<Key> + Send + Sync>,
+    pub(crate) of_cluster: OfCluster,
     pub(crate) watches: Vec<WorkloadWatch>,
 }
 
@@ -157,23 +160,26 @@ impl Workloads {
     pub(crate) fn client(&self, cluster: &Key) -> Result<WorkloadClient, Disconnected> {
         match self.connections.lock().get(cluster) {
             Some(connection) => connection.client(),
-            None => Err(Disconnected {
-                cluster: cluster.clone(),
-                since: self.management.declare::<Cluster>().get(cluster).map_or(
-                    self.clock.now(),
-                    |cluster| {
-                        cluster
-                            .metadata
-                            .creation_timestamp
-                            .as_ref()
-                            .map_or(self.clock.now(), |time| time.0)
-                    },
-                ),
-                reason: format!(
-                    "there is no Secret {} yet",
-                    secrets::Purpose::Kubeconfig.name_for(&cluster.name)
-                ),
-            }),
+            None => Err(self.nothing_to_connect_to(cluster)),
+        }
+    }
+
+    fn nothing_to_connect_to(&self, key: &Key) -> Disconnected {
+        let cluster = self.management.declare::<Cluster>().get(key);
+        let created = cluster
+            .as_ref()
+            .and_then(|cluster| cluster.metadata.creation_timestamp.as_ref());
+        let reason = match &cluster {
+            Some(_) => format!(
+                "there is no Secret {} yet",
+                secrets::Purpose::Kubeconfig.name_for(&key.name)
+            ),
+            None => "there is no Cluster of this name".to_owned(),
+        };
+        Disconnected {
+            cluster: key.clone(),
+            since: created.map_or(self.clock.now(), |time| time.0),
+            reason,
         }
     }
 
