@@ -185,6 +185,7 @@ impl From<PatchError> for ApiError {
             PatchError::BadRequest(message) => Self::bad_request(message),
             PatchError::Unprocessable(message) => Self::new(422, "Invalid", message).about(json!({})),
             PatchError::TooLarge(message) => Self::new(413, "RequestEntityTooLarge", message),
+            PatchError::Internal(message) => Self::internal(message),
         }
     }
 }
