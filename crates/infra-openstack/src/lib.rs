@@ -1,1 +1,10 @@
-//! The infrastructure provider for OpenStack.
+//! The infrastructure provider for OpenStack: networks, load balancers and servers for clusters.
+//!
+//! [`api`] has the kinds, [`crds()`] their definitions.
+
+#![allow(clippy::duplicated_attributes, reason = "every print column has a `type_`")]
+
+pub mod api;
+mod crds;
+
+pub use crds::crds;

@@ -1,0 +1,11 @@
+//! Tests of the kinds as a whole: against upstream's definitions, against the files in `deploy`, and with sample objects.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail like tests"
+)]
+
+mod files;
+mod parity;
+mod samples;
