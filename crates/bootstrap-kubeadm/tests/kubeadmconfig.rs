@@ -1,4 +1,5 @@
 //! KubeadmConfigs from creation to user data, and what happens to them afterwards, on an embedded API server.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 
 mod plane;
 

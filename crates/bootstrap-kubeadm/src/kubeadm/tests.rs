@@ -38,7 +38,7 @@ fn full_cluster() -> capi::ClusterConfiguration {
         "scheduler": {"extraVolumes": [{"name": "c", "hostPath": "/c", "mountPath": "/c"}]},
         "dns": {"imageTag": "v1.14.2"},
         "certificatesDir": "/etc/kubernetes/certs", "imageRepository": "registry.example/k8s",
-        "featureGates": {"ControlPlaneKubeletLocalMode": true, "A": false},
+        "featureGates": {"RootlessControlPlane": false, "NodeLocalCRISocket": true},
         "certificateValidityPeriodDays": 100, "caCertificateValidityPeriodDays": 3650,
         "encryptionAlgorithm": "ECDSA-P256",
     }))
@@ -47,7 +47,7 @@ fn full_cluster() -> capi::ClusterConfiguration {
 fn full_init() -> capi::InitConfiguration {
     from(json!({
         "nodeRegistration": {
-            "name": "{{ ds.meta_data.local_hostname }}", "criSocket": "unix:///run/containerd/containerd.sock",
+            "name": "node-1", "criSocket": "unix:///run/containerd/containerd.sock",
             "taints": [{"key": "dedicated", "value": "x", "effect": "NoSchedule"}],
             "kubeletExtraArgs": [{"name": "eviction-hard", "value": "nodefs.available<0%"}, {"name": "v", "value": "4"}],
             "ignorePreflightErrors": ["Swap"], "imagePullPolicy": "IfNotPresent", "imagePullSerial": false},

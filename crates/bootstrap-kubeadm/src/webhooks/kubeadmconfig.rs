@@ -11,6 +11,8 @@ use capi_api::bootstrap::v1beta2::{
 };
 use capi_runtime::webhook::{FieldError, Reason, Request, Validator, Verdict};
 
+use super::jinja;
+
 /// Whether the alpha format Ignition may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IgnitionGate {
@@ -55,31 +57,74 @@ impl Rules {
     }
 }
 
-/// What was wrong before a change is no reason to refuse the change: it may have been stored under other rules.
-fn new_errors(old: &[FieldError], new: Vec<FieldError>) -> Verdict {
-    Verdict::of(new.into_iter().filter(|error| !old.contains(error)).collect())
+/// What is wrong with `new`, and what may be. What was wrong before a change is no reason to refuse the change: it may
+/// have been stored under other rules.
+fn verdict(old: &[FieldError], new: Vec<FieldError>, warnings: Vec<String>) -> Verdict {
+    let verdict = Verdict::of(new.into_iter().filter(|error| !old.contains(error)).collect());
+    warnings.into_iter().fold(verdict, Verdict::warn)
+}
+
+/// Advice on parts of `spec` that are valid and yet will not work.
+pub fn warnings(spec: &KubeadmConfigSpec, path: &str) -> Vec<String> {
+    if spec.format == Some(Format::Ignition) {
+        return Vec::new();
+    }
+    let files = spec
+        .files
+        .iter()
+        .enumerate()
+        .filter(|(_, file)| file.encoding.is_none());
+    let files = files.filter_map(|(i, file)| Some((format!("files[{i}].content"), file.content.as_ref()?)));
+    let commands = [
+        ("bootCommands", &spec.boot_commands),
+        ("preKubeadmCommands", &spec.pre_kubeadm_commands),
+        ("postKubeadmCommands", &spec.post_kubeadm_commands),
+    ];
+    let commands = commands.into_iter().flat_map(|(name, list)| {
+        list.iter()
+            .enumerate()
+            .map(move |(i, command)| (format!("{name}[{i}]"), command))
+    });
+    let warn = |(field, text): (String, &String)| {
+        let block = jinja::stumbling_block(text)?;
+        Some(format!(
+            "{path}.{field} has {block} to cloud-init's template engine: the machine would discard all of its user data. \
+             Put {{% raw %}} and {{% endraw %}} around it"
+        ))
+    };
+    files.chain(commands).filter_map(warn).collect()
 }
 
 #[async_trait]
 impl Validator<KubeadmConfig> for Rules {
     async fn create(&self, _: &Request, new: &KubeadmConfig) -> Verdict {
-        Verdict::of(self.config(new))
+        verdict(&[], self.config(new), warnings(&new.spec, "spec"))
     }
 
     async fn update(&self, _: &Request, old: &KubeadmConfig, new: &KubeadmConfig) -> Verdict {
-        new_errors(&self.config(old), self.config(new))
+        verdict(&self.config(old), self.config(new), warnings(&new.spec, "spec"))
     }
 }
 
 #[async_trait]
 impl Validator<KubeadmConfigTemplate> for Rules {
     async fn create(&self, _: &Request, new: &KubeadmConfigTemplate) -> Verdict {
-        Verdict::of(self.template(new))
+        verdict(&[], self.template(new), template_warnings(new))
     }
 
     async fn update(&self, _: &Request, old: &KubeadmConfigTemplate, new: &KubeadmConfigTemplate) -> Verdict {
-        new_errors(&self.template(old), self.template(new))
+        verdict(&self.template(old), self.template(new), template_warnings(new))
     }
+}
+
+fn template_warnings(template: &KubeadmConfigTemplate) -> Vec<String> {
+    template
+        .spec
+        .template
+        .spec
+        .iter()
+        .flat_map(|spec| warnings(spec, "spec.template.spec"))
+        .collect()
 }
 
 struct Found<'a> {
@@ -362,9 +407,26 @@ mod tests {
     #[test]
     fn an_old_fault_does_not_stop_another_change() {
         let fault = |field: &str| FieldError::forbidden(field, "x");
-        assert_eq!(
-            new_errors(&[fault("a")], vec![fault("a"), fault("b")]).errors,
-            [fault("b")]
-        );
+        let verdict = verdict(&[fault("a")], vec![fault("a"), fault("b")], Vec::new());
+        assert_eq!(verdict.errors, [fault("b")]);
+    }
+
+    #[test]
+    fn text_that_breaks_the_machines_template_engine_is_warned_of() {
+        let spec: KubeadmConfigSpec = serde_json::from_value(json!({
+            "files": [{"path": "/a", "content": "docker ps --format '{{.Names}}'"}],
+            "preKubeadmCommands": ["echo ok", "echo ${#list[@]}"],
+        }))
+        .unwrap();
+        let fields: Vec<String> = warnings(&spec, "spec")
+            .iter()
+            .map(|text| text.split(' ').next().unwrap().to_owned())
+            .collect();
+        assert_eq!(fields, ["spec.files[0].content", "spec.preKubeadmCommands[1]"]);
+        let ignition = KubeadmConfigSpec {
+            format: Some(Format::Ignition),
+            ..spec
+        };
+        assert!(warnings(&ignition, "spec").is_empty());
     }
 }

@@ -1,3 +1,4 @@
 //! Admission rules of this provider's kinds, as pure functions.
 
+mod jinja;
 pub mod kubeadmconfig;
