@@ -7,6 +7,8 @@
 //!
 //! Nothing here knows another provider: machines are judged by their bootstrap data, as real ones are.
 
+#![allow(clippy::duplicated_attributes, reason = "every print column has a `type_`")]
+
 pub mod api;
 pub mod backend;
 pub mod controllers;
