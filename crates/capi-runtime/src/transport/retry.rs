@@ -165,10 +165,9 @@ mod tests {
 
     /// Answers with a script of (status, Retry-After), then with 200.
     #[derive(Clone)]
-    struct Script(
-        Arc<Mutex<Vec<(u16, Option<&'static str>)>>>,
-        Arc<Mutex<Vec<String>>>,
-    );
+    struct Script(Arc<Mutex<Vec<Answer>>>, Arc<Mutex<Vec<String>>>);
+
+    type Answer = (u16, Option<&'static str>);
 
     impl Sender for Script {
         async fn send(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
