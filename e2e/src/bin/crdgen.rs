@@ -10,7 +10,9 @@ fn main() -> anyhow::Result<()> {
         .nth(1)
         .map(PathBuf::from)
         .context("name the folder to write to, as in `crdgen deploy`")?;
-    for (path, text) in crd::render(&crd::crds()?)? {
+    let mut definitions = crd::crds()?;
+    definitions.extend(infra_inmemory::crds()?);
+    for (path, text) in crd::render(&definitions)? {
         let path = deploy.join(path);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
