@@ -1,6 +1,6 @@
 //! The kubeadm bootstrap provider: makes the user data with which a machine becomes a Kubernetes node.
 //!
-//! A [`KubeadmConfig`](capi_api::bootstrap::v1beta2::KubeadmConfig) says how a machine is to be set up. This crate renders
+//! A [`KubeadmConfig`] says how a machine is to be set up. This crate renders
 //! [`kubeadm`]'s configuration from it, wraps that with files, users, disks and commands into [`cloudinit`] user data, and
 //! leaves the result in a Secret whose name it reports. [`controllers`] does so for the objects of a management cluster.
 //!
