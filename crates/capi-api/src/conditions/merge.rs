@@ -133,6 +133,17 @@ impl Part {
 ///
 /// A part that does not exist counts as unknown, unless it is optional. With no part at all, the summary is good.
 pub fn summary(conditions: &[Condition], target: &str, parts: &[Part], reasons: &Reasons) -> Draft {
+    summary_with(conditions, target, parts, reasons, |lines| lines)
+}
+
+/// [`summary`], with a say in the lines of the message.
+pub fn summary_with(
+    conditions: &[Condition],
+    target: &str,
+    parts: &[Part],
+    reasons: &Reasons,
+    reword: impl FnOnce(Vec<String>) -> Vec<String>,
+) -> Draft {
     let mut seen: Vec<(Draft, Priority)> = Vec::new();
     for part in parts {
         let existing = conditions.iter().find(|c| c.type_ == part.type_).map(Draft::of);
@@ -140,15 +151,11 @@ pub fn summary(conditions: &[Condition], target: &str, parts: &[Part], reasons: 
             (Some(_), Some(other)) => other.clone(),
             (Some(existing), None) => existing,
             (None, _) if part.optional => continue,
-            (None, _) => Draft::is_unknown(
-                &part.type_,
-                reasons::NOT_YET_REPORTED,
-                "Condition not yet reported",
-            ),
+            (None, _) => {
+                Draft::is_unknown(&part.type_, reasons::NOT_YET_REPORTED, "Condition not yet reported")
+            }
         };
-        let priority = part
-            .priority
-            .unwrap_or_else(|| Priority::of(draft.status, part.negative));
+        let priority = part.priority.unwrap_or_else(|| Priority::of(draft.status, part.negative));
         seen.push((draft, priority));
     }
     let worst = seen.iter().map(|(_, p)| *p).min().unwrap_or(Priority::Info);
@@ -158,20 +165,12 @@ pub fn summary(conditions: &[Condition], target: &str, parts: &[Part], reasons: 
             *priority != Priority::Info || (worst == Priority::Info && !draft.message.is_empty())
         })
         .map(|(draft, _)| {
-            let text = if draft.message.is_empty() {
-                format!(" {}", draft.reason)
-            } else {
-                indented(&draft.message)
-            };
+            let text =
+                if draft.message.is_empty() { format!(" {}", draft.reason) } else { indented(&draft.message) };
             format!("* {}:{text}", draft.type_)
         })
         .collect();
-    Draft::new(
-        target,
-        status_of(worst, false),
-        reasons.of(worst),
-        lines.join("\n"),
-    )
+    Draft::new(target, status_of(worst, false), reasons.of(worst), reword(lines).join("\n"))
 }
 
 /// An object whose condition is aggregated.

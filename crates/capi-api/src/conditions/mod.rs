@@ -21,7 +21,7 @@ use jiff::{Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 pub use access::{ConditionsAccess, get, is_false, is_true, is_unknown, remove, set};
-pub use merge::{Child, Part, Priority, Reasons, aggregate, indented, summary};
+pub use merge::{Child, Part, Priority, Reasons, aggregate, indented, summary, summary_with};
 pub use mirror::{all_of_foreign, mirror};
 pub use order::sort;
 

@@ -1,0 +1,71 @@
+//! The Cluster controller: connects a Cluster with its infrastructure and control plane, sums up its descendants, and
+//! deletes them in order. Everything about topologies belongs to a controller of its own.
+
+mod act;
+pub mod conditions;
+mod counters;
+pub mod deletion;
+pub mod observe;
+pub mod plan;
+
+#[cfg(test)]
+mod tests;
+
+use async_trait::async_trait;
+use capi_api::{
+    core::v1beta2::{Cluster, Machine, MachineDeployment, MachinePool, MachineSet},
+    finalizers,
+};
+use capi_runtime::{Context, Controller, Failure, Key, Manager, Next, Reconciler, Stores};
+use kube::ResourceExt;
+
+pub use observe::Settings;
+
+use crate::pause;
+
+/// Reconciles Clusters.
+#[derive(Debug, Default)]
+pub struct ClusterReconciler {
+    settings: Settings,
+}
+
+#[async_trait]
+impl Reconciler for ClusterReconciler {
+    async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Next, Failure> {
+        let Some(cluster) = ctx.get::<Cluster>(key) else {
+            return Ok(Next::Done);
+        };
+        if cluster.metadata.deletion_timestamp.is_none()
+            && ctx.ensure_finalizer(&*cluster, finalizers::CLUSTER).await?
+        {
+            return Ok(Next::Done);
+        }
+        if pause::stops(ctx, &cluster, &*cluster).await? {
+            return Ok(Next::Done);
+        }
+        let mut failures = Vec::new();
+        let world = observe::observe(ctx, cluster, &mut failures).await;
+        let plan = plan::plan(&world, &self.settings, ctx.now());
+        let next = plan.next;
+        act::act(ctx, &world, plan).await?;
+        match failures.into_iter().next() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(next),
+        }
+    }
+}
+
+/// Registers the controller.
+pub fn register(manager: &mut Manager, settings: Settings) {
+    let controller = Controller::<Cluster>::new("cluster", ClusterReconciler { settings })
+        .watches::<MachineDeployment>(|o: &MachineDeployment, _: &Stores| of(o, &o.spec.cluster_name))
+        .watches::<MachineSet>(|o: &MachineSet, _: &Stores| of(o, &o.spec.cluster_name))
+        .watches::<MachinePool>(|o: &MachinePool, _: &Stores| of(o, &o.spec.cluster_name))
+        .watches::<Machine>(|o: &Machine, _: &Stores| of(o, &o.spec.cluster_name))
+        .connects_workloads();
+    manager.register(controller);
+}
+
+fn of(object: &impl ResourceExt, cluster: &str) -> Vec<Key> {
+    vec![Key::new(object.namespace().unwrap_or_default(), cluster)]
+}

@@ -1,0 +1,144 @@
+//! The MachineSet controller: keeps as many Machines as wanted, each with its clones of the templates.
+
+mod act;
+pub mod conditions;
+pub mod deletion_order;
+pub mod names;
+pub mod observe;
+pub mod plan;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use capi_api::{
+    core::v1beta2::{Cluster, Machine, MachineDeployment, MachineSet},
+    finalizers,
+};
+use capi_runtime::{
+    Context, Controller, Failure, Key, Manager, Next, Reconciler, Stores, meta, owners_of_kind,
+};
+use kube::{Resource, ResourceExt, core::DynamicObject};
+use parking_lot::Mutex;
+
+use self::observe::World;
+use crate::{pause, selector};
+
+/// How many names of former Machines are remembered per MachineSet.
+const REMEMBERED: usize = 1000;
+
+/// Reconciles MachineSets.
+#[derive(Debug, Default)]
+pub struct MachineSetReconciler {
+    /// Names of Machines seen, by MachineSet. A name that is derived from what is seen would come back when a Machine is
+    /// gone, and meet what its namesake has left behind (a Secret about to be collected, a Node).
+    former: Mutex<BTreeMap<Key, BTreeSet<String>>>,
+}
+
+impl MachineSetReconciler {
+    /// Remembers the names of today and adds those of former days to the ones that are taken.
+    fn remember(&self, key: &Key, world: &mut World) {
+        let mut former = self.former.lock();
+        let names = former.entry(key.clone()).or_default();
+        names.extend(world.machines.iter().map(|m| m.name_any()));
+        while names.len() > REMEMBERED {
+            names.pop_first();
+        }
+        world.taken.extend(names.iter().cloned());
+    }
+}
+
+#[async_trait]
+impl Reconciler for MachineSetReconciler {
+    async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Next, Failure> {
+        let Some(set) = ctx.get::<MachineSet>(key) else {
+            self.former.lock().remove(key);
+            return Ok(Next::Done);
+        };
+        let cluster_key = key.sibling(set.spec.cluster_name.clone());
+        let Some(cluster) = ctx.get::<Cluster>(&cluster_key) else {
+            return Err(Failure::waiting(format!(
+                "Cluster {cluster_key} of MachineSet {key} does not exist"
+            )));
+        };
+        let deleting = set.metadata.deletion_timestamp.is_some();
+        if !deleting && ctx.ensure_finalizer(&*set, finalizers::MACHINE_SET).await? {
+            return Ok(Next::Done);
+        }
+        if pause::stops(ctx, &cluster, &*set).await? {
+            return Ok(Next::Done);
+        }
+        let mut failures = Vec::new();
+        let mut world = observe::observe(ctx, set, cluster, &mut failures).await;
+        self.remember(key, &mut world);
+        let plan = plan::plan(&world, ctx.now());
+        let next = plan.next;
+        act::act(ctx, &world, plan).await?;
+        match failures.into_iter().next() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(next),
+        }
+    }
+}
+
+/// Registers the controller.
+pub fn register(manager: &mut Manager) {
+    let controller = Controller::<MachineSet>::new("machineset", MachineSetReconciler::default())
+        .concurrency(50)
+        .reads::<MachineDeployment>()
+        .watches::<Machine>(by_machine)
+        .watches_changes::<Cluster>(|old: Option<&Cluster>, new: Option<&Cluster>, stores: &Stores| {
+            let Some(cluster) = new else { return Vec::new() };
+            if old.map(pause::is_cluster_paused) == Some(pause::is_cluster_paused(cluster)) {
+                return Vec::new();
+            }
+            stores
+                .get::<MachineSet>()
+                .by_cluster(&Key::of(cluster))
+                .iter()
+                .map(|s| Key::of(&**s))
+                .collect()
+        })
+        .watches_referenced(by_referenced);
+    manager.register(controller);
+}
+
+/// The MachineSet that owns a Machine, or those that select it if it belongs to nobody.
+fn by_machine(machine: &Machine, stores: &Stores) -> Vec<Key> {
+    if meta::controller_of(&machine.metadata).is_some() {
+        return owners_of_kind::<MachineSet>(&machine.metadata);
+    }
+    let namespace = machine.namespace().unwrap_or_default();
+    let sets = stores.get::<MachineSet>().list(Some(&namespace));
+    sets.iter()
+        .filter(|set| !selector::is_empty(&set.spec.selector))
+        .filter(|set| selector::matches(&set.spec.selector, machine.metadata.labels.as_ref()))
+        .map(|set| Key::of(&**set))
+        .collect()
+}
+
+/// A clone wakes the MachineSet it still belongs to; a template those that refer to it.
+fn by_referenced(object: &DynamicObject, stores: &Stores) -> Vec<Key> {
+    let mut keys = owners_of_kind::<MachineSet>(object.meta());
+    let kind = object.types.as_ref().map_or("", |t| t.kind.as_str());
+    if kind.ends_with("Template") {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let sets = stores.get::<MachineSet>().list(Some(&namespace));
+        keys.extend(
+            sets.iter()
+                .filter(|set| refers_to(&set.spec.template.spec, kind, &name))
+                .map(|set| Key::of(&**set)),
+        );
+    }
+    keys
+}
+
+/// Whether a Machine template refers to an object of this kind and name.
+pub(crate) fn refers_to(spec: &capi_api::core::v1beta2::MachineSpec, kind: &str, name: &str) -> bool {
+    [spec.bootstrap.config_ref.as_ref(), Some(&spec.infrastructure_ref)]
+        .into_iter()
+        .flatten()
+        .any(|r| r.kind == kind && r.name == name)
+}

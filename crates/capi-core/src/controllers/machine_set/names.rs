@@ -1,0 +1,145 @@
+//! How new Machines are called.
+//!
+//! A name follows from the MachineSet's uid and the Machines that were seen, so that a retry after a crash, or a second
+//! replica of this program, computes the same name, meets what exists and goes on with it.
+
+use std::collections::BTreeSet;
+
+use capi_api::names::{SUFFIX, derived_suffix, truncated};
+
+/// The names' template if none is set.
+pub const DEFAULT_TEMPLATE: &str = "{{ .machineSet.name }}-{{ .random }}";
+
+/// What names are made of.
+pub struct Namer<'a> {
+    /// The naming template.
+    pub template: &'a str,
+    /// The Cluster's name.
+    pub cluster: &'a str,
+    /// The MachineSet's name.
+    pub set: &'a str,
+    /// The MachineSet's uid.
+    pub uid: &'a str,
+}
+
+/// A naming template this version cannot render.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum NamingError {
+    /// The part that makes names differ is missing.
+    #[error("cannot generate Machine name: {{{{ .random }}}} is missing in machineNaming.template")]
+    NoRandom,
+    /// Something else between braces.
+    #[error(
+        "cannot generate Machine name: {0:?} in machineNaming.template is not known (known are .cluster.name, .machineSet.name, .random)"
+    )]
+    Unknown(String),
+    /// A brace without its partner.
+    #[error("cannot generate Machine name: machineNaming.template ends inside {{{{")]
+    Unclosed,
+}
+
+impl Namer<'_> {
+    /// The next name, given the names of all that exist; `taken` are names it must not have.
+    pub fn next(&self, seen: &BTreeSet<String>, taken: impl Fn(&str) -> bool) -> Result<String, NamingError> {
+        let mut parts: Vec<&str> = vec![self.uid];
+        parts.extend(seen.iter().map(String::as_str));
+        let mut attempt = 0;
+        loop {
+            let number = attempt.to_string();
+            let mut parts = parts.clone();
+            parts.push(&number);
+            let name = self.render(&derived_suffix(&parts))?;
+            if !seen.contains(&name) && !taken(&name) {
+                return Ok(name);
+            }
+            attempt += 1;
+        }
+    }
+
+    fn render(&self, random: &str) -> Result<String, NamingError> {
+        let mut name = String::new();
+        let mut has_random = false;
+        let mut rest = self.template;
+        while let Some(start) = rest.find("{{") {
+            name.push_str(&rest[..start]);
+            let after = &rest[start + 2..];
+            let end = after.find("}}").ok_or(NamingError::Unclosed)?;
+            match after[..end].trim() {
+                ".random" => {
+                    has_random = true;
+                    name.push_str(random);
+                }
+                ".cluster.name" => name.push_str(self.cluster),
+                ".machineSet.name" => name.push_str(self.set),
+                other => return Err(NamingError::Unknown(other.to_owned())),
+            }
+            rest = &after[end + 2..];
+        }
+        name.push_str(rest);
+        if !has_random {
+            return Err(NamingError::NoRandom);
+        }
+        // Too long a name loses its middle, not what makes it differ.
+        Ok(if name.len() > 63 {
+            format!("{}{random}", truncated(&name, SUFFIX))
+        } else {
+            name
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namer(template: &str) -> Namer<'_> {
+        Namer {
+            template,
+            cluster: "c",
+            set: "md-0-abcde",
+            uid: "u",
+        }
+    }
+
+    #[test]
+    fn names_repeat_for_what_was_seen_and_differ_otherwise() {
+        let seen: BTreeSet<String> = BTreeSet::new();
+        let first = namer(DEFAULT_TEMPLATE).next(&seen, |_| false).unwrap();
+        assert_eq!(first, namer(DEFAULT_TEMPLATE).next(&seen, |_| false).unwrap());
+        assert!(
+            first.starts_with("md-0-abcde-") && first.len() == "md-0-abcde-".len() + 5,
+            "{first}"
+        );
+        let second = namer(DEFAULT_TEMPLATE)
+            .next(&[first.clone()].into(), |_| false)
+            .unwrap();
+        assert_ne!(first, second);
+        let other = namer(DEFAULT_TEMPLATE).next(&seen, |name| name == first).unwrap();
+        assert_ne!(first, other);
+    }
+
+    #[test]
+    fn templates_are_rendered_and_checked() {
+        let none = BTreeSet::new();
+        assert!(
+            namer("x-{{.cluster.name}}-{{ .random }}")
+                .next(&none, |_| false)
+                .unwrap()
+                .starts_with("x-c-")
+        );
+        assert_eq!(
+            namer("{{ .machineSet.name }}").next(&none, |_| false),
+            Err(NamingError::NoRandom)
+        );
+        assert_eq!(
+            namer("{{ .foo }}").next(&none, |_| false),
+            Err(NamingError::Unknown(".foo".into()))
+        );
+        assert_eq!(
+            namer("{{ .random").next(&none, |_| false),
+            Err(NamingError::Unclosed)
+        );
+        let long = format!("{}-{{{{ .random }}}}", "a".repeat(70));
+        assert_eq!(namer(&long).next(&none, |_| false).unwrap().len(), 63);
+    }
+}
