@@ -46,7 +46,17 @@ pub fn run_with<F: clap::Args>(name: &'static str, register: impl FnOnce(&mut Ma
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run_manager(name, &flags, |manager| register(manager, &own))) {
+    let shutdown = CancellationToken::new();
+    let served = runtime.block_on(async {
+        let stop = shutdown.clone();
+        tokio::spawn(async move {
+            signalled().await;
+            tracing::info!("stopping");
+            stop.cancel();
+        });
+        serve(name, &flags, |manager| register(manager, &own), shutdown).await
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = %chain(&error), "the manager ended");
@@ -55,7 +65,13 @@ pub fn run_with<F: clap::Args>(name: &'static str, register: impl FnOnce(&mut Ma
     }
 }
 
-async fn run_manager(name: &str, flags: &Flags, register: impl FnOnce(&mut Manager)) -> Result<(), Error> {
+/// Runs a provider manager as the flags say, until `shutdown`.
+pub async fn serve(
+    name: &'static str,
+    flags: &Flags,
+    register: impl FnOnce(&mut Manager),
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let config = config(name, flags).await?;
     let own_namespace = own_namespace(&config);
     let client = transport::client(config, RetryLimits::default(), Arc::new(SystemRandomness))
@@ -77,14 +93,13 @@ async fn run_manager(name: &str, flags: &Flags, register: impl FnOnce(&mut Manag
     if flags.webhook_port != 0 && !manager.admission().kinds().is_empty() {
         manager.serve_webhooks(WebhookServer::new(webhook_options(name, &own_namespace, flags)));
     }
-    let shutdown = CancellationToken::new();
-    diagnostics::serve(&manager, flags, &shutdown).await?;
-    let stopped = shutdown.clone();
-    tokio::spawn(async move {
-        signalled().await;
-        tracing::info!("stopping");
-        stopped.cancel();
-    });
+    let pages = diagnostics::Pages {
+        readiness: manager.readiness(),
+        metrics: manager.metrics(),
+        client: manager.client(),
+        tls: manager.self_signed_tls()?,
+    };
+    diagnostics::serve(pages, flags, &shutdown).await?;
     tracing::info!(name, controllers = manager.controllers().join(", "), "starting");
     manager.run(shutdown).await
 }

@@ -6,22 +6,47 @@ use std::{sync::Arc, time::Duration};
 
 use capi_api::core::v1beta2::{Cluster, Machine, MachinePhase};
 use capi_runtime::{Class, Controller, Event, Failure, Key, Next, meta};
+use embedded_apiserver::Server;
+use futures::StreamExt;
+use http_body_util::{BodyStream, StreamBody};
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, ServiceAccount},
+    core::v1::{ConfigMap, Secret, ServiceAccount},
     events::v1::Event as ApiEvent,
 };
 use kube::{
-    Api, ResourceExt,
+    Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams},
+    client::Body,
 };
 use parking_lot::Mutex;
 use serde_json::json;
 use support::*;
+use tower::ServiceExt;
+
+/// A client that sees every watch event three seconds late.
+fn late(server: &Server) -> Client {
+    let service = server.service();
+    let slow = tower::service_fn(move |request: http::Request<Body>| {
+        let watch = request.uri().query().unwrap_or_default().contains("watch=true");
+        let answer = service.clone().oneshot(request);
+        async move {
+            let (head, body) = answer.await.unwrap().into_parts();
+            let frames = BodyStream::new(body).then(move |frame| async move {
+                if watch {
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                }
+                frame
+            });
+            Ok::<_, tower::BoxError>(http::Response::from_parts(head, StreamBody::new(frames)))
+        }
+    });
+    Client::new(slow, "default")
+}
 
 #[tokio::test(start_paused = true)]
-async fn children_are_created_once_though_the_reconciler_trusts_its_store() {
+async fn children_are_created_once_though_the_reconciler_trusts_its_store_and_the_store_is_late() {
     let world = world().await;
-    let mut manager = world.builder().build().unwrap();
+    let mut manager = world.builder_for(late(&world.server)).build().unwrap();
     // Not idempotent on purpose: creates children under random names until the store shows three.
     let (reconciler, calls) = Probe::new(|ctx, key| {
         Box::pin(async move {
@@ -47,6 +72,38 @@ async fn children_are_created_once_though_the_reconciler_trusts_its_store() {
                 };
                 ctx.create(&child).await?;
             }
+            Ok(Next::After(Duration::from_millis(500)))
+        })
+    });
+    manager.register(Controller::<ConfigMap>::new("parent", reconciler).watches_owned::<ServiceAccount>());
+    let running = Running::start(manager).await;
+    world.create::<ConfigMap>(config_map("p")).await;
+    let children = Api::<ServiceAccount>::namespaced(world.client.clone(), "default");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let mut found = children.list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(found.len(), 3);
+    assert!(calls.lock().len() >= 20, "{}", calls.lock().len());
+    children
+        .delete(&found.remove(0).name_any(), &DeleteParams::default())
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(
+        children.list(&ListParams::default()).await.unwrap().items.len(),
+        3
+    );
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_rest_nothing_is_asked() {
+    let world = world().await;
+    let mut manager = world.builder().build().unwrap();
+    let (reconciler, _) = Probe::new(|ctx, key| {
+        Box::pin(async move {
+            if let Some(found) = ctx.get::<ConfigMap>(key) {
+                ctx.ensure_finalizer(&*found, "example.dev/f").await?;
+            }
             Ok(Next::Done)
         })
     });
@@ -54,36 +111,71 @@ async fn children_are_created_once_though_the_reconciler_trusts_its_store() {
     let running = Running::start(manager).await;
     world.create::<ConfigMap>(config_map("p")).await;
     settle().await;
-    let children = Api::<ServiceAccount>::namespaced(world.client.clone(), "default");
-    assert_eq!(
-        children.list(&ListParams::default()).await.unwrap().items.len(),
-        3
-    );
-    assert!(calls.lock().len() >= 2, "its children woke it");
+    assert!(!world.requests.writes().is_empty());
     world.requests.clear();
     tokio::time::sleep(Duration::from_secs(120)).await;
-    assert!(
-        world.requests.all().is_empty(),
-        "at rest nothing is asked: {:?}",
-        world.requests.all()
-    );
-    let child = children
-        .list(&ListParams::default())
-        .await
-        .unwrap()
-        .items
-        .remove(0);
-    children
-        .delete(&child.name_any(), &DeleteParams::default())
-        .await
-        .unwrap();
-    settle().await;
-    assert_eq!(
-        world.requests.writes().len(),
-        1,
-        "the lost child is replaced once"
-    );
+    assert!(world.requests.all().is_empty(), "{:?}", world.requests.all());
     running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_no_watch_shows_is_not_waited_for() {
+    let world = world().await;
+    let mut manager = world.builder().build().unwrap();
+    let (reconciler, calls) = Probe::new(|ctx, key| {
+        Box::pin(async move {
+            let round = ctx.randomness().next_u64();
+            let secret = json!({"metadata": {"namespace": "default", "name": format!("s{round}")}});
+            // Only Secrets labelled with a cluster are watched.
+            ctx.create::<Secret>(&serde_json::from_value(secret).unwrap())
+                .await?;
+            ctx.get::<Secret>(key);
+            Ok(Next::After(Duration::from_secs(5)))
+        })
+    });
+    manager.register(Controller::<ConfigMap>::new("test", reconciler).reads::<Secret>());
+    world.create::<ConfigMap>(config_map("x")).await;
+    let running = Running::start(manager).await;
+    calls.lock().clear();
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert!(counts(&calls)["x"] >= 5, "{:?}", counts(&calls));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_manager_leaves_nothing_behind() {
+    let world = world().await;
+    world
+        .define_widgets(json!({"cluster.x-k8s.io/v1beta2": "v2"}))
+        .await;
+    world.create::<Machine>(machine("m", "c")).await;
+    let mut manager = world.builder().build().unwrap();
+    let (reconciler, calls) = Probe::new(|ctx, key| {
+        Box::pin(async move {
+            let Some(machine) = ctx.get::<Machine>(key) else {
+                return Ok(Next::Done);
+            };
+            ctx.external(&key.namespace, &machine.spec.infrastructure_ref)
+                .await?;
+            Ok(Next::Done)
+        })
+    });
+    let machines = Controller::<Machine>::new("machine", reconciler).connects_workloads();
+    manager.register(machines.watches::<Cluster>(|cluster, stores| {
+        stores
+            .get::<Machine>()
+            .by_cluster(&Key::of(cluster))
+            .iter()
+            .map(|m| Key::of(&**m))
+            .collect()
+    }));
+    let metrics = Arc::downgrade(&manager.metrics());
+    let running = Running::start(manager).await;
+    settle().await;
+    assert!(!calls.lock().is_empty() && metrics.upgrade().is_some());
+    running.stop().await;
+    settle().await;
+    assert!(metrics.upgrade().is_none(), "something still holds the stores");
 }
 
 #[tokio::test(start_paused = true)]

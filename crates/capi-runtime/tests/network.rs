@@ -2,12 +2,19 @@
 
 mod support;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use capi_api::core::v1beta2::Machine;
 use capi_runtime::{
     Controller, Key, Kind, Manager,
+    cli::{self, Flags, NoFlags},
     transport::management_client,
     webhook::{Defaulter, FieldError, Request, Validator, Verdict, WebhookOptions, WebhookServer},
 };
@@ -17,7 +24,7 @@ use cluster_pki::{
 use embedded_apiserver::Server;
 use k8s_openapi::api::{
     admissionregistration::v1::ValidatingWebhookConfiguration,
-    core::v1::{ConfigMap, Secret},
+    core::v1::{ConfigMap, Node, Secret, ServiceAccount},
 };
 use kube::{
     Api, Config,
@@ -28,7 +35,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use seams::{Clock, SystemClock, SystemRandomness};
 use serde_json::{Value, json};
 use support::{Probe, Running, config_map, eventually, eventually_async, machine};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 fn authority() -> CertificateAuthority {
@@ -89,6 +96,132 @@ async fn serve(protocols: &[&[u8]]) -> (Server, Config, CancellationToken) {
 
 fn base64(text: &str) -> Value {
     serde_json::to_value(k8s_openapi::ByteString(text.as_bytes().to_vec())).unwrap()
+}
+
+/// Counts the connections that lead to `address`.
+async fn counted(address: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (here, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counter = count.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            counter.fetch_add(1, Ordering::Relaxed);
+            let mut far = TcpStream::connect(address).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+    (here, count)
+}
+
+#[tokio::test]
+async fn all_watches_and_requests_share_one_connection() {
+    let (server, mut config, stop) = serve(&[b"h2", b"http/1.1"]).await;
+    let port = config.cluster_url.port_u16().unwrap();
+    let (address, connections) = counted(SocketAddr::from(([127, 0, 0, 1], port))).await;
+    config.cluster_url = format!("https://{address}").parse().unwrap();
+    let mut manager = Manager::builder(management_client(config).unwrap())
+        .build()
+        .unwrap();
+    let (reconciler, _) = Probe::idle();
+    manager.register(
+        Controller::<ConfigMap>::new("test", reconciler)
+            .reads::<Secret>()
+            .reads::<Node>()
+            .reads::<ServiceAccount>(),
+    );
+    let ctx = manager.context("test");
+    let running = Running::start(manager).await;
+    for number in 0..20 {
+        let object = serde_json::from_value(config_map(&format!("x{number}"))).unwrap();
+        ctx.create::<ConfigMap>(&object).await.unwrap();
+    }
+    assert_eq!(
+        Api::<ConfigMap>::default_namespaced(server.client())
+            .list(&ListParams::default().fields("metadata.name=x19"))
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    running.stop().await;
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_provider_process_serves_its_pages_and_stops_when_told() {
+    let (server, config, stop) = serve(&[b"h2"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kubeconfig");
+    let certificate = rustls_pem(&config.root_cert.clone().unwrap()[0]);
+    let kubeconfig = json!({
+        "clusters": [{"name": "c", "cluster": {
+            "server": config.cluster_url.to_string(), "certificate-authority-data": base64(&certificate),
+        }}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    });
+    std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    let port = || async {
+        TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap()
+    };
+    let (health, metrics) = (port().await, port().await);
+    let arguments = [
+        "test".to_owned(),
+        format!("--kubeconfig={}", path.display()),
+        format!("--health-addr={health}"),
+        format!("--diagnostics-address={metrics}"),
+        "--insecure-diagnostics".to_owned(),
+        "--test-concurrency=3".to_owned(),
+        "--leader-elect".to_owned(),
+    ];
+    let (flags, _) = Flags::parse::<NoFlags>("test", arguments.map(Into::into)).unwrap();
+    let shutdown = CancellationToken::new();
+    let (reconciler, _) = Probe::idle();
+    let stopper = shutdown.clone();
+    let process = tokio::spawn(async move {
+        let register =
+            |manager: &mut Manager| manager.register(Controller::<ConfigMap>::new("test", reconciler));
+        cli::serve("test", &flags, register, stopper).await
+    });
+    let page = async |address: SocketAddr, path: &str| -> String {
+        let client = management_client(Config::new(format!("http://{address}").parse().unwrap())).unwrap();
+        let request = http::Request::get(path).body(Vec::new()).unwrap();
+        client.request_text(request).await.unwrap_or_default()
+    };
+    eventually_async("it is ready", || async { page(health, "/readyz").await == "ok" }).await;
+    assert_eq!(page(health, "/healthz").await, "ok");
+    let namespaces = Api::<ConfigMap>::default_namespaced(server.client());
+    namespaces
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(config_map("x")).unwrap(),
+        )
+        .await
+        .unwrap();
+    let counted = "capi_reconcile_total{controller=\"test\",result=\"success\"}";
+    eventually_async("it is counted", || async {
+        page(metrics, "/metrics").await.contains(counted)
+    })
+    .await;
+    shutdown.cancel();
+    process.await.unwrap().unwrap();
+    stop.cancel();
+}
+
+fn rustls_pem(der: &[u8]) -> String {
+    let text = serde_json::to_value(k8s_openapi::ByteString(der.to_vec())).unwrap();
+    format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        text.as_str().unwrap()
+    )
 }
 
 #[tokio::test]

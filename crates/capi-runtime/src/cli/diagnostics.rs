@@ -9,28 +9,33 @@ use k8s_openapi::api::{
     authorization::v1::{NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
 };
 use kube::{Api, Client, api::PostParams};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::Flags;
 use crate::{
     error::Error,
-    manager::{Manager, Readiness},
+    manager::Readiness,
     metrics::Metrics,
     pages::{self, Handler, Page},
 };
 
+/// What the pages show.
+pub(super) struct Pages {
+    pub(super) readiness: Readiness,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) client: Client,
+    pub(super) tls: TlsAcceptor,
+}
+
 /// Opens the pages the flags ask for.
-pub(super) async fn serve(
-    manager: &Manager,
-    flags: &Flags,
-    shutdown: &CancellationToken,
-) -> Result<(), Error> {
+pub(super) async fn serve(content: Pages, flags: &Flags, shutdown: &CancellationToken) -> Result<(), Error> {
     if let Some(text) = wanted(&flags.health_addr) {
         let listener = pages::listen(pages::address("--health-addr", text)?).await?;
         tokio::spawn(pages::serve(
             listener,
             None,
-            health(manager.readiness()),
+            health(content.readiness),
             shutdown.clone(),
         ));
     }
@@ -38,12 +43,12 @@ pub(super) async fn serve(
         let listener = pages::listen(pages::address("--diagnostics-address", text)?).await?;
         let (tls, client) = match flags.insecure_diagnostics {
             true => (None, None),
-            false => (Some(manager.self_signed_tls()?), Some(manager.client())),
+            false => (Some(content.tls), Some(content.client)),
         };
         tokio::spawn(pages::serve(
             listener,
             tls,
-            metrics(manager.metrics(), client),
+            metrics(content.metrics, client),
             shutdown.clone(),
         ));
     }

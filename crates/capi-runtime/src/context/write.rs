@@ -271,11 +271,15 @@ impl Context {
                 .and_then(Value::as_str)
                 .unwrap_or(&key.name);
             let version = version_number(version_text(&answer).as_deref());
-            self.remember(
-                KindId::of_resource(resource),
-                key.sibling(named),
-                Trace::Version(version),
-            );
+            let (kind, written) = (KindId::of_resource(resource), key.sibling(named));
+            // A write that no watch will ever show must not be waited for.
+            if self
+                .shared
+                .stores
+                .shows(&kind, &written, answer.pointer("/metadata/labels"))
+            {
+                self.remember(kind, written, Trace::Version(version));
+            }
         }
         Ok(answer)
     }

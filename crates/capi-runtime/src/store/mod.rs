@@ -308,8 +308,18 @@ impl<K: Stored> Store<K> {
 
     /// A mapper that panics must not end the watch of a kind for the whole process.
     fn call(&self, handler: &dyn Fn(&Delta<K>), delta: &Delta<K>) {
-        if catch_unwind(AssertUnwindSafe(|| handler(delta))).is_err() {
-            tracing::error!(kind = %self.0.kind, key = %delta.key, "a mapper panicked; its objects are not woken by this change");
+        let (kind, key) = (&self.0.kind, &delta.key);
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(delta))) else {
+            return;
+        };
+        match panic.downcast::<StoreNotReady>() {
+            Ok(missing) => {
+                let missing = missing.0.kind();
+                tracing::error!(%kind, %key, %missing, "a mapper reads a store that its controller does not declare; add .reads to the controller");
+            }
+            Err(_) => {
+                tracing::error!(%kind, %key, "a mapper panicked; its objects are not woken by this change");
+            }
         }
     }
 }

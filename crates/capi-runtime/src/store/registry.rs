@@ -213,6 +213,28 @@ impl Stores {
         found
     }
 
+    /// Whether the watch of a kind shows an object with this key and these labels: it may be restricted to a namespace
+    /// or by a label. Selectors that are more than one label are taken to show it.
+    pub(crate) fn shows(&self, kind: &KindId, key: &Key, labels: Option<&serde_json::Value>) -> bool {
+        let here = self
+            .inner
+            .namespace
+            .as_ref()
+            .is_none_or(|only| key.scope().is_none_or(|scope| scope == only));
+        here && match self.inner.run.lock().selectors.get(kind) {
+            Some(selector) => match selector.split_once('=') {
+                Some((label, value)) => labels
+                    .and_then(|labels| labels.get(label))
+                    .is_some_and(|found| found == value),
+                None => {
+                    selector.contains([',', ' ', '!'])
+                        || labels.is_some_and(|labels| labels.get(selector).is_some())
+                }
+            },
+            None => true,
+        }
+    }
+
     /// Drops what handlers hold, so that the process part of a manager can be freed after its end.
     pub(crate) fn clear(&self) {
         for store in self.all() {

@@ -98,7 +98,11 @@ pub async fn seeded_world(seed: u64) -> World {
 
 impl World {
     pub fn builder(&self) -> Builder {
-        Manager::builder(self.server.client_as("manager"))
+        self.builder_for(self.server.client_as("manager"))
+    }
+
+    pub fn builder_for(&self, client: Client) -> Builder {
+        Manager::builder(client)
             .name("test-manager")
             .clock(clock())
             .randomness(Arc::new(SeededRandomness::new(self.seed)))
