@@ -274,10 +274,7 @@ impl Renderer {
 
 fn bootstrap_token(token: &capi::BootstrapToken) -> Result<BootstrapToken, Error> {
     Ok(BootstrapToken {
-        token: serde_json::to_value(&token.token)?
-            .as_str()
-            .filter(|t| !t.is_empty())
-            .map(str::to_owned),
+        token: Some(token.token.clone()).filter(|token| !token.is_empty()),
         description: token.description.clone(),
         ttl: token.ttl_seconds.map(|s| go_duration(i64::from(s))),
         expires: token.expires.as_ref().map(serde_json::to_value).transpose()?,

@@ -51,6 +51,8 @@ fn full_init() -> capi::InitConfiguration {
             "taints": [{"key": "dedicated", "value": "x", "effect": "NoSchedule"}],
             "kubeletExtraArgs": [{"name": "eviction-hard", "value": "nodefs.available<0%"}, {"name": "v", "value": "4"}],
             "ignorePreflightErrors": ["Swap"], "imagePullPolicy": "IfNotPresent", "imagePullSerial": false},
+        "bootstrapTokens": [{"token": "abcdef.0123456789abcdef", "ttlSeconds": 3600, "usages": ["signing", "authentication"],
+            "groups": ["system:bootstrappers:kubeadm:default-node-token"], "description": "of the first hour"}],
         "localAPIEndpoint": {"advertiseAddress": "10.0.0.4", "bindPort": 6443},
         "skipPhases": ["addon/kube-proxy"], "patches": {"directory": "/etc/kubernetes/patches"},
         "timeouts": {"controlPlaneComponentHealthCheckSeconds": 240, "kubernetesAPICallSeconds": 30, "tlsBootstrapSeconds": 0},
