@@ -1,1 +1,11 @@
-//! End-to-end scenarios and the invariants that they check.
+//! Whole systems under test: all providers on the embedded API server, in simulated time, from one seed.
+//!
+//! - [`simulation`]: starts such a system, stops it in the middle, starts it again from what was stored.
+//! - [`scenario`]: what a user does: create, scale, delete.
+//! - [`invariants`]: what must hold after every scenario.
+//!
+//! `e2e/life-cycle` and `e2e/real-apiserver` beside this crate do the same with kubectl and real processes.
+
+pub mod invariants;
+pub mod scenario;
+pub mod simulation;

@@ -1,0 +1,243 @@
+//! All Cluster API objects of a namespace, read once, and the few fields that every kind shares.
+//!
+//! Works for kinds that this program was not built with: they are found through their CRDs.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::ListParams,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::Value;
+
+/// One object of any kind.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// API group.
+    pub group: String,
+    /// Kind.
+    pub kind: String,
+    /// The object itself.
+    pub object: DynamicObject,
+}
+
+/// A condition as far as it matters here; `since` is its last transition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Type.
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// Reason, may be empty.
+    pub reason: String,
+    /// Message, may be empty.
+    pub message: String,
+    /// Last transition.
+    pub since: Option<Timestamp>,
+}
+
+impl Object {
+    /// The name.
+    pub fn name(&self) -> String {
+        self.object.name_any()
+    }
+
+    /// The namespace, empty for cluster-scoped objects.
+    pub fn namespace(&self) -> String {
+        self.object.namespace().unwrap_or_default()
+    }
+
+    /// `Kind namespace/name`.
+    pub fn described(&self) -> String {
+        format!("{} {}/{}", self.kind, self.namespace(), self.name())
+    }
+
+    /// The value at a JSON pointer.
+    pub fn at(&self, pointer: &str) -> Option<&Value> {
+        self.object.data.pointer(pointer)
+    }
+
+    /// The string at a JSON pointer.
+    pub fn text(&self, pointer: &str) -> Option<&str> {
+        self.at(pointer).and_then(Value::as_str)
+    }
+
+    /// The number at a JSON pointer.
+    pub fn number(&self, pointer: &str) -> Option<i64> {
+        self.at(pointer).and_then(Value::as_i64)
+    }
+
+    /// The value of a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.object.labels().get(key).map(String::as_str)
+    }
+
+    /// The conditions in `status.conditions`, in the order in which they are written.
+    pub fn conditions(&self) -> Vec<Condition> {
+        let text = |c: &Value, key: &str| c.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let list = self.at("/status/conditions").and_then(Value::as_array);
+        list.into_iter()
+            .flatten()
+            .map(|c| Condition {
+                type_: text(c, "type"),
+                status: text(c, "status"),
+                reason: text(c, "reason"),
+                message: text(c, "message"),
+                since: text(c, "lastTransitionTime").parse().ok(),
+            })
+            .collect()
+    }
+
+    /// The condition of a type.
+    pub fn condition(&self, type_: &str) -> Option<Condition> {
+        self.conditions().into_iter().find(|c| c.type_ == type_)
+    }
+
+    /// The condition that sums the object up: `Available` where the kind has it, else `Ready`.
+    pub fn headline(&self) -> Option<Condition> {
+        // A Machine has both; its Available only adds minReadySeconds, so Ready says more while it is not there.
+        let order = if self.kind == "Machine" { ["Ready", "Available"] } else { ["Available", "Ready"] };
+        order.into_iter().find_map(|type_| self.condition(type_))
+    }
+
+    /// Whether the object is being deleted.
+    pub fn is_deleting(&self) -> bool {
+        self.object.metadata.deletion_timestamp.is_some()
+    }
+
+    /// When the object was created.
+    pub fn created(&self) -> Option<Timestamp> {
+        self.object.metadata.creation_timestamp.as_ref().map(|t| t.0)
+    }
+
+    /// Whether `owner` is among the owner references.
+    pub fn is_owned_by(&self, owner: &Object) -> bool {
+        let uid = owner.object.metadata.uid.as_deref();
+        uid.is_some() && self.object.owner_references().iter().any(|o| Some(o.uid.as_str()) == uid)
+    }
+}
+
+/// The objects of a namespace.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    objects: Vec<Object>,
+    /// Which provider a kind (`kind.group`) belongs to, as its CRD's label tells.
+    providers: BTreeMap<String, String>,
+}
+
+/// A reference of the v1beta2 form, as found in a spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// API group.
+    pub group: String,
+    /// Kind.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Reference {
+    /// Reads the reference at a JSON pointer of an object.
+    pub fn at(object: &Object, pointer: &str) -> Option<Self> {
+        let value = object.at(pointer)?;
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        Some(Self { group: text("apiGroup").unwrap_or_default(), kind: text("kind")?, name: text("name")? })
+    }
+}
+
+impl Inventory {
+    /// An inventory of objects at hand.
+    pub fn new(objects: Vec<Object>) -> Self {
+        Self { objects, providers: BTreeMap::new() }
+    }
+
+    /// Reads every Cluster API object of a namespace.
+    pub async fn read(client: &Client, namespace: &str) -> anyhow::Result<Self> {
+        let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+        let crds = crds.list(&ListParams::default()).await.context("cannot list the CustomResourceDefinitions")?;
+        let mut inventory = Self::default();
+        for crd in crds.items.iter().filter(|crd| belongs_to_cluster_api(crd)) {
+            let names = &crd.spec.names;
+            if let Some(provider) = crd.labels().get("cluster.x-k8s.io/provider") {
+                inventory.providers.insert(format!("{}.{}", names.kind, crd.spec.group), provider.clone());
+            }
+            let Some(version) = crd.spec.versions.iter().find(|v| v.storage) else { continue };
+            let gvk = GroupVersionKind::gvk(&crd.spec.group, &version.name, &names.kind);
+            let resource = ApiResource::from_gvk_with_plural(&gvk, &names.plural);
+            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+            let list = api.list(&ListParams::default()).await;
+            let list = list.with_context(|| format!("cannot list the {} in namespace {namespace}", names.plural))?;
+            inventory.objects.extend(list.items.into_iter().map(|object| Object {
+                group: crd.spec.group.clone(),
+                kind: names.kind.clone(),
+                object,
+            }));
+        }
+        Ok(inventory)
+    }
+
+    /// All objects of a kind, by name.
+    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Object> {
+        self.objects.iter().filter(move |o| o.kind == kind)
+    }
+
+    /// The object that a reference names.
+    pub fn find(&self, reference: &Reference) -> Option<&Object> {
+        self.objects
+            .iter()
+            .find(|o| o.group == reference.group && o.kind == reference.kind && o.name() == reference.name)
+    }
+
+    /// The Cluster of a name.
+    pub fn cluster(&self, name: &str) -> Option<&Object> {
+        self.of_kind("Cluster").find(|o| o.name() == name)
+    }
+
+    /// The provider that reconciles the kind of an object, if its CRD says so.
+    pub fn provider_of(&self, object: &Object) -> Option<&str> {
+        self.providers.get(&format!("{}.{}", object.kind, object.group)).map(String::as_str)
+    }
+}
+
+fn belongs_to_cluster_api(crd: &CustomResourceDefinition) -> bool {
+    let ours = crd.spec.group.ends_with("cluster.x-k8s.io") || crd.labels().contains_key("cluster.x-k8s.io/provider");
+    // Templates and classes have no state that could be a cause, and there may be many.
+    ours && crd.spec.scope == "Namespaced" && !crd.spec.names.kind.ends_with("Template")
+}
+
+#[cfg(test)]
+pub(crate) mod samples {
+    //! Builds objects for the tests of this crate.
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// An object from JSON without `apiVersion`.
+    pub(crate) fn object(group: &str, kind: &str, name: &str, data: Value) -> Object {
+        let mut object = DynamicObject::new(name, &ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1beta2", kind)))
+            .within("default")
+            .data(data);
+        object.metadata.uid = Some(format!("uid-{kind}-{name}"));
+        object.metadata.finalizers = Some(vec!["held".to_owned()]);
+        Object { group: group.to_owned(), kind: kind.to_owned(), object }
+    }
+
+    /// A condition.
+    pub(crate) fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
+        json!({"type": type_, "status": status, "reason": reason, "message": message,
+               "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    }
+
+    /// Makes `owner` an owner of `object`.
+    pub(crate) fn owned(mut object: Object, owner: &Object) -> Object {
+        let reference = json!([{"apiVersion": "v1", "kind": owner.kind, "name": owner.name(),
+                                "uid": owner.object.metadata.uid, "controller": true}]);
+        object.object.metadata.owner_references = serde_json::from_value(reference).unwrap();
+        object
+    }
+}

@@ -1,0 +1,85 @@
+//! All providers in one process: their definitions, their controllers, and their admission called in place.
+//!
+//! Used by `quickstart`, and by whoever tests whole systems. Sockets and files must not be here.
+
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use capi_api::crd::Shipped;
+use capi_runtime::{Manager, webhook};
+use embedded_apiserver::AdmissionPhase;
+use infra_inmemory::World;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+    core::{
+        DynamicObject,
+        admission::{AdmissionRequest, AdmissionResponse, Operation},
+    },
+};
+
+/// The CustomResourceDefinitions of all providers. They are derived from the types once a process, as that takes a while.
+pub fn definitions() -> anyhow::Result<&'static [Shipped]> {
+    static DEFINITIONS: OnceLock<Vec<Shipped>> = OnceLock::new();
+    if let Some(definitions) = DEFINITIONS.get() {
+        return Ok(definitions);
+    }
+    let mut definitions = capi_api::crd::crds()?;
+    definitions.extend(infra_inmemory::crds()?);
+    Ok(DEFINITIONS.get_or_init(|| definitions))
+}
+
+/// Applies the definitions to an API server.
+pub async fn install_definitions(client: &Client) -> anyhow::Result<()> {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for shipped in definitions()? {
+        let name = shipped.definition.metadata.name.clone().unwrap_or_default();
+        api.patch(&name, &PatchParams::apply("capictl").force(), &Patch::Apply(&shipped.definition))
+            .await
+            .with_context(|| format!("cannot install the CustomResourceDefinition {name}"))?;
+    }
+    Ok(())
+}
+
+/// Registers the controllers of all providers.
+pub fn register(manager: &mut Manager, world: World) {
+    capi_core::register(manager);
+    bootstrap_kubeadm::register(manager);
+    controlplane_kubeadm::register(manager);
+    infra_inmemory::register(manager, world);
+}
+
+/// The providers' admission as a plugin of the embedded API server. The server is built before the manager that knows
+/// the rules; until [`InProcessAdmission::set`], nothing is asked.
+#[derive(Clone, Default)]
+pub struct InProcessAdmission(Arc<OnceLock<webhook::Admission>>);
+
+impl InProcessAdmission {
+    /// Takes the rules of a manager; later calls change nothing.
+    pub fn set(&self, rules: webhook::Admission) {
+        let _ = self.0.set(rules);
+    }
+}
+
+#[async_trait]
+impl embedded_apiserver::Admission for InProcessAdmission {
+    fn name(&self) -> String {
+        "capi-rs".to_owned()
+    }
+
+    fn handles(&self, phase: AdmissionPhase, operation: &Operation, group: &str, version: &str, resource: &str) -> bool {
+        let wanted = !matches!((phase, operation), (AdmissionPhase::Mutating, Operation::Delete) | (_, Operation::Connect));
+        let kind = |k: &webhook::AdmittedKind| k.group == group && k.version == version && k.plural == resource;
+        wanted && self.0.get().is_some_and(|rules| rules.kinds().iter().any(kind))
+    }
+
+    async fn admit(&self, phase: AdmissionPhase, request: AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+        match (self.0.get(), phase) {
+            (None, _) => AdmissionResponse::from(&request),
+            (Some(rules), AdmissionPhase::Mutating) => rules.mutate(&request).await,
+            (Some(rules), AdmissionPhase::Validating) => rules.validate(&request).await,
+        }
+    }
+}
