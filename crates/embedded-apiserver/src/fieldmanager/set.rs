@@ -97,18 +97,6 @@ impl Set {
         self.entries.get(element).is_some_and(|entry| entry.member)
     }
 
-    /// Whether a path is in the set.
-    pub(super) fn has_path(&self, path: &[Element]) -> bool {
-        match path {
-            [] => false,
-            [last] => self.has(last),
-            [first, rest @ ..] => self
-                .entries
-                .get(first)
-                .is_some_and(|entry| entry.children.has_path(rest)),
-        }
-    }
-
     /// Paths below an element, without it.
     pub(super) fn below(&self, element: &str) -> Option<&Self> {
         self.entries

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::node::Node;
+use super::types::{object_meta, prune_at};
 
 /// Fields of every resource that stay whatever the schema says.
 const META_FIELDS: [&str; 3] = ["apiVersion", "kind", "metadata"];
@@ -13,9 +14,20 @@ pub(crate) fn prune(object: &mut Value, root: &Node) -> Vec<String> {
         path: String::new(),
         unknown: Vec::new(),
     };
+    pruner.metadata(object);
     pruner.value(object, Some(root), true);
     pruner.unknown.sort();
     pruner.unknown
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    }
 }
 
 struct Pruner {
@@ -44,12 +56,32 @@ impl Pruner {
         self.unknown.push(path);
     }
 
+    /// Metadata has one type everywhere. What is empty in it is left out.
+    fn metadata(&mut self, resource: &mut Value) {
+        let Some(metadata) = resource.get_mut("metadata") else {
+            return;
+        };
+        let mut path = self.path.clone();
+        Self::key(&mut path, "metadata");
+        prune_at(&object_meta(), metadata, &path, &mut self.unknown);
+        if let Value::Object(map) = metadata {
+            map.retain(|_, value| !is_empty(value));
+        }
+    }
+
     fn value(&mut self, value: &mut Value, node: Option<&Node>, root: bool) {
         let preserve = node.is_some_and(|n| n.preserve_unknown);
         match value {
             Value::Object(map) => {
                 let embedded = root || node.is_some_and(|n| n.embedded);
                 let mut doomed = Vec::new();
+                if node.is_some_and(|n| n.embedded) && !root {
+                    let mut resource = Value::Object(std::mem::take(map));
+                    self.metadata(&mut resource);
+                    if let Value::Object(back) = resource {
+                        *map = back;
+                    }
+                }
                 for (key, child) in map.iter_mut() {
                     if node.is_some() && embedded && META_FIELDS.contains(&key.as_str()) {
                         continue;
@@ -116,37 +148,39 @@ mod tests {
             "any": {"type": "object", "additionalProperties": true},
             "resource": {"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"data": {"type": "string"}}},
         }}}});
-        let mut object = json!({"apiVersion": "v1", "kind": "K", "metadata": {"name": "n", "whatever": 1}, "extra": 1, "spec": {
+        let mut object = json!({"apiVersion": "v1", "kind": "K", "metadata": {"name": "n", "whatever": 1, "labels": {}}, "extra": 1, "spec": {
             "a": "1", "b": 2,
             "list": [{"x": "1", "q": 1}, {"q": 2}],
             "map": {"k": {"y": "1", "q": 1}},
             "free": {"anything": {"deep": 1}, "typed": {"z": "1", "q": 1}},
             "any": {"k": {"lost": 1}},
-            "resource": {"apiVersion": "v1", "kind": "X", "metadata": {"labels": {}}, "data": "1", "q": 1},
+            "resource": {"apiVersion": "v1", "kind": "X", "metadata": {"labels": {"a": "b"}, "x": 1}, "data": "1", "q": 1},
         }});
         let unknown = prune(&mut object, &Node::parse(&schema));
         assert_eq!(
             unknown,
             [
                 "extra",
+                "metadata.whatever",
                 "spec.any.k.lost",
                 "spec.b",
                 "spec.free.typed.q",
                 "spec.list[0].q",
                 "spec.list[1].q",
                 "spec.map.k.q",
+                "spec.resource.metadata.x",
                 "spec.resource.q"
             ]
         );
         assert_eq!(
             object,
-            json!({"apiVersion": "v1", "kind": "K", "metadata": {"name": "n", "whatever": 1}, "spec": {
+            json!({"apiVersion": "v1", "kind": "K", "metadata": {"name": "n"}, "spec": {
                 "a": "1",
                 "list": [{"x": "1"}, {}],
                 "map": {"k": {"y": "1"}},
                 "free": {"anything": {"deep": 1}, "typed": {"z": "1"}},
                 "any": {"k": {}},
-                "resource": {"apiVersion": "v1", "kind": "X", "metadata": {"labels": {}}, "data": "1"},
+                "resource": {"apiVersion": "v1", "kind": "X", "metadata": {"labels": {"a": "b"}}, "data": "1"},
             }})
         );
     }

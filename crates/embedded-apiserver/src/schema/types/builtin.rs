@@ -123,9 +123,11 @@ fn parse_field(line: &str, names: &HashMap<&'static str, usize>) -> Option<(Stri
     let mut words = line.split(' ');
     let name = words.next()?;
     let type_ = parse_type(words.next()?, names);
-    let (mut always, mut patch) = (false, PatchRule::default());
+    let (mut required, mut always, mut patch) = (false, false, PatchRule::default());
     for word in words {
-        if word == "+" {
+        if word == "!" {
+            required = true;
+        } else if word == "+" {
             always = true;
         } else if let Some(rule) = word.strip_prefix('~') {
             let (strategies, key) = rule
@@ -145,6 +147,7 @@ fn parse_field(line: &str, names: &HashMap<&'static str, usize>) -> Option<(Stri
         Field {
             type_,
             default,
+            required,
             always,
             patch,
         },

@@ -15,6 +15,7 @@ fn field(type_: Ref, default: Option<serde_json::Value>) -> Field {
     Field {
         type_,
         default,
+        required: false,
         always: false,
         patch: PatchRule::default(),
     }

@@ -83,6 +83,8 @@ pub(crate) struct Map {
 pub(crate) struct Field {
     pub(crate) type_: Ref,
     pub(crate) default: Option<Value>,
+    /// An empty value is written too, where it is left out otherwise.
+    pub(crate) required: bool,
     /// The encoder of the real server always writes this struct, even when it is empty.
     pub(crate) always: bool,
     pub(crate) patch: PatchRule,
@@ -140,7 +142,8 @@ impl TypeSchema {
         Self { root: Ref::Deduced }
     }
 
-    /// Removes fields that a built-in kind does not have (as decoding does), and nulls; returns the paths of the unknown fields, sorted.
+    /// Removes fields that a built-in kind does not have, nulls, and optional maps and lists that are empty, as decoding
+    /// and encoding on the real server do; returns the paths of the unknown fields, sorted.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
         prune::prune(&self.root, object)
     }
@@ -156,6 +159,8 @@ impl TypeSchema {
         prune::decode_error(&self.root, object)
     }
 }
+
+pub(crate) use prune::walk as prune_at;
 
 /// The type of `metadata`.
 pub(crate) fn object_meta() -> Ref {

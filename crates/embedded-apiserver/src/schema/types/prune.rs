@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Atom, Ref, Scalar};
+use super::{Atom, Map, Ref, Scalar};
 use crate::schema::go_json;
 
 /// Removes undeclared fields and nulls; returns the paths of the former, sorted.
@@ -13,7 +13,7 @@ pub(super) fn prune(type_: &Ref, object: &mut Value) -> Vec<String> {
     unknown
 }
 
-/// [`prune`] below a path.
+/// [`prune`] of a part that stands at a path; unknown fields are added to a list.
 pub(crate) fn walk(type_: &Ref, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
     if matches!(type_, Ref::Untyped | Ref::Deduced) {
         return;
@@ -34,7 +34,7 @@ pub(crate) fn walk(type_: &Ref, value: &mut Value, path: &str, unknown: &mut Vec
                     *child = Value::from("");
                     return true;
                 }
-                !child.is_null()
+                !child.is_null() && !(left_out(map.field_type(name), child) && !is_required(map, name))
             });
             for (name, child) in object.iter_mut() {
                 walk(map.field_type(name), child, &join(path, name), unknown);
@@ -52,6 +52,27 @@ pub(crate) fn walk(type_: &Ref, value: &mut Value, path: &str, unknown: &mut Vec
             }
         }
         _ => {}
+    }
+}
+
+fn is_required(map: &Map, name: &str) -> bool {
+    // An empty managedFields is a request of its own, and entries of plain maps stay.
+    map.fields.get(name).is_none_or(|field| field.required) || name == "managedFields"
+}
+
+/// Empty values that the encoder leaves out: lists and plain maps, but not structs, which may be pointers.
+fn left_out(type_: &Ref, value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(object) => {
+            object.is_empty()
+                && type_
+                    .atom()
+                    .and_then(|atom| atom.map.as_ref())
+                    .is_some_and(|map| map.fields.is_empty())
+                && !matches!(type_, Ref::Untyped | Ref::Deduced)
+        }
+        _ => false,
     }
 }
 
