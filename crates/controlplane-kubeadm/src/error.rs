@@ -42,6 +42,9 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// kubeadm's stored configuration cannot be used.
+    #[error("ConfigMap kube-system/kubeadm-config: {0}")]
+    KubeadmConfig(String),
     /// A write in the workload cluster.
     #[error("workload cluster: {0}")]
     Workload(#[source] kube::Error),
@@ -61,8 +64,9 @@ impl Classify for Error {
             Self::Pki(_)
             | Self::Contract(_)
             | Self::NameTaken { .. }
-            | Self::Tls(_)
+            | Self::KubeadmConfig(_)
             | Self::Workload(_)
+            | Self::Tls(_)
             | Self::Etcd(_) => Class::Transient,
         }
     }

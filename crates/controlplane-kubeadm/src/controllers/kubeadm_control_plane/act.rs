@@ -69,6 +69,7 @@ impl Act<'_> {
                     .await
             }
             Action::GrantKubeadmPermissions => self.grant_permissions(world).await,
+            Action::UpdateKubeadmConfig => self.update_kubeadm_config(world).await,
             Action::ForwardLeadership { from, to } => self.forward_leadership(world, from, to).await,
             Action::RemoveEtcdMember(name) => self.remove_etcd_member(world, name).await,
             Action::RemoveHook(name) => self.remove_hook(world, name).await,
@@ -280,6 +281,17 @@ impl Act<'_> {
         workload::grant_kubeadm_permissions(&workload)
             .await
             .map_err(Error::Workload)
+    }
+
+    async fn update_kubeadm_config(&self, world: &World) -> Result<(), Error> {
+        let Some(target) = world.version() else {
+            return Ok(());
+        };
+        let workload = self
+            .ctx
+            .workload(&Key::of(&*world.cluster))
+            .map_err(capi_runtime::Error::from)?;
+        workload::kubeadm_config::update(&workload, &world.config_spec(), &target).await
     }
 
     async fn forward_leadership(&self, world: &World, from: &str, to: &[String]) -> Result<(), Error> {

@@ -167,6 +167,9 @@ impl KubeadmControlPlaneReconciler {
         for reason in &plan.waits {
             tracing::debug!(control_plane = %ctx.key(), reason, "waiting");
         }
+        if let Workload::Disconnected { reason, .. } = &world.workload {
+            tracing::debug!(control_plane = %ctx.key(), reason, "the workload cluster is not connected");
+        }
         self.warn_when_blocked(ctx, &world, &plan);
         let acting = Act {
             ctx,

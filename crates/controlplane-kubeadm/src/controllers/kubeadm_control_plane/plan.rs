@@ -44,6 +44,8 @@ pub enum Action {
     },
     /// The kubeadm permissions that newer versions expect.
     GrantKubeadmPermissions,
+    /// kubeadm's stored configuration follows the control plane.
+    UpdateKubeadmConfig,
     /// Hand etcd's leadership from this Machine to another.
     ForwardLeadership {
         /// The Machine that must not lead any more.
@@ -284,7 +286,8 @@ fn plan_replicas(world: &World, names: &dyn NamesInUse, now: Timestamp, plan: &m
         let findings = preflight::check(world, None);
         if findings.is_empty() {
             if !outdated.is_empty() {
-                plan.actions.push(Action::GrantKubeadmPermissions);
+                plan.actions
+                    .extend([Action::GrantKubeadmPermissions, Action::UpdateKubeadmConfig]);
             }
             plan.actions.push(create(world, names, Role::Join, now));
         } else {
