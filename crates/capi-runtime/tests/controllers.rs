@@ -1,5 +1,12 @@
 //! Controllers on an API server: what wakes them, what their failures lead to, what they write.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::type_complexity
+)]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};

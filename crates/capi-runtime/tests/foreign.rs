@@ -1,5 +1,12 @@
 //! References to kinds of other providers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::type_complexity
+)]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};

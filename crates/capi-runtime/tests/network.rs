@@ -1,5 +1,12 @@
 //! What needs real sockets: HTTP/2 to an API server, and admission over HTTPS.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::type_complexity
+)]
+
 mod support;
 
 use std::{

@@ -1,6 +1,13 @@
 //! Workload clusters: connecting, losing, reconnecting, and what that wakes. Each workload cluster is an API server in
 //! this process.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::type_complexity
+)]
+
 mod support;
 
 use std::{

@@ -33,9 +33,11 @@ pub(crate) struct Belonging {
     pub(crate) filter: Option<String>,
 }
 
+type Look = Box<dyn Fn(&Key) -> Option<Belonging> + Send + Sync>;
+
 /// What the runner asks the store of the controller's own kind.
 pub(crate) struct Primary {
-    pub(crate) look: Box<dyn Fn(&Key) -> Option<Belonging> + Send + Sync>,
+    pub(crate) look: Look,
     pub(crate) keys: Box<dyn Fn() -> Vec<Key> + Send + Sync>,
     pub(crate) of_cluster: OfCluster,
 }
