@@ -259,6 +259,16 @@ impl Manager {
         self.shared.stores.index::<K>(name, Arc::new(extract));
     }
 
+    /// Adds an index to the store of a kind in every workload cluster (the kind is watched there from the connection
+    /// on).
+    pub fn index_workload<K: Kind>(
+        &mut self,
+        name: &str,
+        extract: impl Fn(&K) -> Vec<String> + Send + Sync + 'static,
+    ) {
+        self.shared.workloads.index::<K>(name, Arc::new(extract));
+    }
+
     /// Removes from each object of a kind, as it arrives, what no controller reads. Call it before controllers of that
     /// kind are registered.
     pub fn trim<K: Kind>(&mut self, trim: impl Fn(&mut K) + Send + Sync + 'static) {

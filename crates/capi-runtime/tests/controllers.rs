@@ -12,7 +12,10 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use capi_api::core::v1beta2::{Cluster, Machine, MachinePhase};
-use capi_runtime::{Class, Controller, Event, Failure, Key, Next, meta};
+use capi_runtime::{
+    Class, Controller, Event, Failure, Key, Next, meta,
+    webhook::{Request, Validator, Verdict},
+};
 use embedded_apiserver::Server;
 use futures::StreamExt;
 use http_body_util::{BodyStream, StreamBody};
@@ -146,6 +149,56 @@ async fn a_write_that_no_watch_shows_is_not_waited_for() {
     calls.lock().clear();
     tokio::time::sleep(Duration::from_secs(29)).await;
     assert!(counts(&calls)["x"] >= 5, "{:?}", counts(&calls));
+    running.stop().await;
+}
+
+struct Careless;
+
+#[async_trait::async_trait]
+impl Validator<Machine> for Careless {
+    async fn create(&self, request: &Request, machine: &Machine) -> Verdict {
+        assert_ne!(machine.name_any(), "breaks");
+        let known = request
+            .stores
+            .get::<Cluster>()
+            .get(&Key::of(machine).sibling("c"))
+            .is_some();
+        if known {
+            Verdict::allow()
+        } else {
+            Verdict::forbid("there is no such cluster")
+        }
+    }
+
+    async fn update(&self, _: &Request, _: &Machine, _: &Machine) -> Verdict {
+        Verdict::allow()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn admission_rules_that_panic_or_come_too_early_refuse_only_their_request() {
+    let world = world().await;
+    world.create::<Cluster>(cluster("c")).await;
+    let mut manager = world.builder().build().unwrap();
+    manager.validator::<Machine>(Careless);
+    let admission = manager.admission();
+    assert_eq!(admission.handles("cluster.x-k8s.io", "Machine"), (false, true));
+    let ask = async |name: &str| {
+        let kind = json!({"group": "cluster.x-k8s.io", "version": "v1beta2", "kind": "Machine"});
+        let request = json!({
+            "uid": "u", "kind": kind, "operation": "CREATE", "userInfo": {}, "name": name, "object": machine(name, "c"),
+            "resource": {"group": "cluster.x-k8s.io", "version": "v1beta2", "resource": "machines"},
+        });
+        let answer = admission
+            .validate(&serde_json::from_value(request).unwrap())
+            .await;
+        (answer.allowed, answer.result.code)
+    };
+    assert_eq!(ask("m").await, (false, 503));
+    let running = Running::start(manager).await;
+    settle().await;
+    assert_eq!(ask("m").await, (true, 0));
+    assert_eq!(ask("breaks").await, (false, 500));
     running.stop().await;
 }
 

@@ -159,7 +159,12 @@ async fn setup() -> Setup {
                 *last.lock() = ctx.workload_probe(&cluster);
             }
             let text = match ctx.workload(&cluster) {
-                Ok(workload) => format!("{} nodes", workload.store::<Node>().len()),
+                Ok(workload) => {
+                    let nodes = workload.store::<Node>();
+                    let first = nodes.by_index("provider-id", "x:///n1");
+                    assert_eq!(first.len(), nodes.get(&Key::new("", "n1")).iter().len());
+                    format!("{} nodes", nodes.len())
+                }
                 Err(disconnected) => disconnected.reason,
             };
             seen.lock().insert(key.name.clone(), text);
@@ -176,6 +181,12 @@ async fn setup() -> Setup {
                 .collect()
         }),
     );
+    manager.index_workload::<Node>("provider-id", |node| {
+        node.spec
+            .iter()
+            .filter_map(|spec| spec.provider_id.clone())
+            .collect()
+    });
     let running = Running::start(manager).await;
     settle().await;
     Setup {

@@ -127,6 +127,10 @@ impl Runner {
         let result = match &outcome {
             Outcome::Done(Next::Done) => "success",
             Outcome::Done(Next::After(_)) => "requeue_after",
+            Outcome::Failed(Failure {
+                class: Class::Conflict | Class::Waiting,
+                ..
+            }) => "requeue",
             Outcome::Failed(_) | Outcome::Panicked(_) => "error",
             Outcome::NotReady(_) => "requeue",
             Outcome::Skipped => "",

@@ -104,6 +104,11 @@ impl Stores {
         store
     }
 
+    /// The store of a kind, none while it is not filled; for code outside of reconciles.
+    pub fn try_get<K: Kind>(&self) -> Option<Store<K>> {
+        Some(self.declare::<K>()).filter(Store::is_synced)
+    }
+
     /// The store of a kind met at run time, if a reference led there already.
     pub fn foreign(&self, kind: &KindId) -> Option<Store<DynamicObject>> {
         self.inner.foreign.read().get(kind).cloned()

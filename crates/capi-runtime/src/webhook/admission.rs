@@ -1,8 +1,9 @@
 //! Finds the rules of a kind and applies them to a request.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc};
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use kube::{
     Client,
     api::DynamicObject,
@@ -21,7 +22,7 @@ use super::{Defaulter, FieldError, Operation, Request, Validator, Verdict};
 use crate::{
     key::{Kind, KindId},
     patch::merge_diff,
-    store::Stores,
+    store::{StoreNotReady, Stores},
 };
 
 /// A kind with admission rules, as needed for webhook configurations and paths.
@@ -183,6 +184,17 @@ impl Admission {
             .collect()
     }
 
+    /// Whether there is a rule for this kind of object: (defaults, validates).
+    pub fn handles(&self, group: &str, kind: &str) -> (bool, bool) {
+        let id = KindId {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+        };
+        self.rules.read().get(&id).map_or((false, false), |entry| {
+            (entry.kind.defaults, entry.kind.validates)
+        })
+    }
+
     /// Defaults the object of a request; the answer carries a JSON patch if anything changed.
     pub async fn mutate(&self, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
         let response = AdmissionResponse::from(request);
@@ -192,13 +204,17 @@ impl Admission {
         let (old, Some(object)) = (json(request.old_object.as_ref()), json(request.object.as_ref())) else {
             return response;
         };
-        let changes = match defaulter
-            .default(&self.request(request), old.as_ref(), &object)
-            .await
+        let context = self.request(request);
+        let changes = match caught(
+            403,
+            "Forbidden",
+            defaulter.default(&context, old.as_ref(), &object),
+        )
+        .await
         {
             Ok(Some(changes)) => changes,
             Ok(None) => return response,
-            Err(reason) => return refuse(response, 403, "Forbidden", reason, None),
+            Err((code, reason, message)) => return refuse(response, code, reason, message, None),
         };
         match response.clone().with_patch(json_patch(&object, &changes)) {
             Ok(patched) => patched,
@@ -214,12 +230,11 @@ impl Admission {
         };
         let old = json(request.old_object.as_ref());
         let new = json(request.object.as_ref()).filter(|_| request.operation != ApiOperation::Delete);
-        let verdict = match validator
-            .validate(&self.request(request), old.as_ref(), new.as_ref())
-            .await
-        {
+        let context = self.request(request);
+        let judged = validator.validate(&context, old.as_ref(), new.as_ref());
+        let verdict = match caught(400, "BadRequest", judged).await {
             Ok(verdict) => verdict,
-            Err(reason) => return refuse(response, 400, "BadRequest", reason, None),
+            Err((code, reason, message)) => return refuse(response, code, reason, message, None),
         };
         response.warnings = (!verdict.warnings.is_empty()).then_some(verdict.warnings);
         if let Some(reason) = verdict.forbidden {
@@ -261,6 +276,27 @@ impl Admission {
             stores: self.stores.clone(),
             client: self.client.clone(),
         }
+    }
+}
+
+/// Awaits a rule. One that panics, or asks for a store that is not filled yet, refuses its request and nothing more.
+async fn caught<T>(
+    code: u16,
+    reason: &'static str,
+    rule: impl Future<Output = Result<T, String>>,
+) -> Result<T, (u16, &'static str, String)> {
+    match AssertUnwindSafe(rule).catch_unwind().await {
+        Ok(result) => result.map_err(|text| (code, reason, text)),
+        Err(panic) if panic.is::<StoreNotReady>() => Err((
+            503,
+            "ServiceUnavailable",
+            "the manager is starting; try again".to_owned(),
+        )),
+        Err(_) => Err((
+            500,
+            "InternalError",
+            "the admission rule is broken; see the manager's log".to_owned(),
+        )),
     }
 }
 

@@ -42,8 +42,8 @@ pub struct Request {
     pub dry_run: bool,
     /// The time.
     pub now: Timestamp,
-    /// The stores of the manager, for rules that look at other objects. They may not be filled yet while the manager
-    /// starts: prefer `client` for what must be known.
+    /// The stores of the manager, for rules that look at other objects. While they are not filled, a rule that asks for
+    /// one is answered for with "try again"; use `client` for what must be known at once.
     pub stores: Stores,
     /// A client, for rules that must know the truth.
     pub client: Client,

@@ -241,6 +241,9 @@ impl Connection {
         // A workload cluster can have a hundred thousand pods; only the static ones of its control plane are of interest
         // as a store, all others are read live.
         stores.select::<Pod>("tier=control-plane");
+        for prepare in shared.prepare.lock().iter() {
+            prepare(&stores);
+        }
         let tasks_end = self.cancel.child_token();
         stores.start(&tasks_end, &TaskTracker::new());
         self.succeeded(shared);

@@ -30,7 +30,7 @@ use crate::{
     key::{Key, Kind},
     metrics::Metrics,
     queue::{Priority, WorkQueue},
-    store::{Delta, Store, Stores},
+    store::{Delta, Extract, Store, Stores},
 };
 
 /// Subscribes one mapper of one controller to a kind in a newly connected cluster:
@@ -48,6 +48,9 @@ pub(crate) struct WorkloadSubscriber {
     pub(crate) watches: Vec<WorkloadWatch>,
 }
 
+/// Sets up the stores of a workload cluster.
+type Prepare = Arc<dyn Fn(&Stores) + Send + Sync>;
+
 /// All workload clusters of this process.
 pub(crate) struct Workloads {
     connector: Arc<dyn WorkloadConnector>,
@@ -57,6 +60,8 @@ pub(crate) struct Workloads {
     metrics: Arc<Metrics>,
     management: Stores,
     subscribers: Mutex<Vec<WorkloadSubscriber>>,
+    /// Set up the stores of each newly connected cluster.
+    prepare: Mutex<Vec<Prepare>>,
     connections: Mutex<BTreeMap<Key, Arc<Connection>>>,
     run: Mutex<Option<(CancellationToken, TaskTracker)>>,
 }
@@ -78,6 +83,7 @@ impl Workloads {
             metrics,
             management,
             subscribers: Mutex::default(),
+            prepare: Mutex::default(),
             connections: Mutex::default(),
             run: Mutex::default(),
         })
@@ -91,6 +97,14 @@ impl Workloads {
 
     pub(crate) fn subscribe(&self, subscriber: WorkloadSubscriber) {
         self.subscribers.lock().push(subscriber);
+    }
+
+    /// Adds an index to the store of a kind in every workload cluster.
+    pub(crate) fn index<K: Kind>(&self, name: &str, extract: Extract<K>) {
+        let name = name.to_owned();
+        self.prepare.lock().push(Arc::new(move |stores: &Stores| {
+            stores.index::<K>(&name, extract.clone())
+        }));
     }
 
     /// Follows Clusters and kubeconfigs from now on. The stores must be filled.
