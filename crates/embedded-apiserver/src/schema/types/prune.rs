@@ -69,7 +69,8 @@ fn left_out(type_: &Ref, value: &Value) -> bool {
                 && type_
                     .atom()
                     .and_then(|atom| atom.map.as_ref())
-                    .is_some_and(|map| map.fields.is_empty())
+                    // A map of anything stands for a struct without declared fields, such as `subresources.status`.
+                    .is_some_and(|map| map.fields.is_empty() && !matches!(map.other, Ref::Untyped | Ref::Deduced))
                 && !matches!(type_, Ref::Untyped | Ref::Deduced)
         }
         _ => false,
