@@ -2,6 +2,8 @@
 //!
 //! Stores first; once all are filled, the controllers; on shutdown the controllers first, then what they used.
 
+mod builder;
+
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -12,12 +14,12 @@ use std::{
     time::Duration,
 };
 
-use cluster_pki::{FreshKeys, KeySource, SharedKeys};
+pub use builder::Builder;
+use cluster_pki::SharedKeys;
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use parking_lot::Mutex;
-use seams::{SharedClock, SharedRandomness, SystemClock, SystemRandomness};
+use seams::{SharedClock, SharedRandomness};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -32,7 +34,7 @@ use crate::{
     ring::Ring,
     store::Stores,
     webhook::{self, Admission, Defaulter, Validator, WebhookServer},
-    workload::{HttpConnector, ProbeSettings, WorkloadConnector, Workloads},
+    workload::Workloads,
 };
 
 /// How long the first lists may take before the manager gives up.
@@ -76,132 +78,6 @@ impl Shared {
     }
 }
 
-/// Collects the parts of a [`Manager`].
-pub struct Builder {
-    client: Client,
-    name: String,
-    clock: SharedClock,
-    randomness: SharedRandomness,
-    keys: SharedKeys,
-    connector: Arc<dyn WorkloadConnector>,
-    probe: ProbeSettings,
-    namespace: Option<String>,
-    watch_filter: Option<String>,
-    ring: Option<Ring>,
-    features: BTreeMap<String, bool>,
-}
-
-impl Builder {
-    /// The name in logs, events and as field manager (the name of the binary).
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Another clock than the machine's.
-    pub fn clock(mut self, clock: SharedClock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Another source of chance than the operating system.
-    pub fn randomness(mut self, randomness: SharedRandomness) -> Self {
-        self.randomness = randomness;
-        self
-    }
-
-    /// Another source of private keys than fresh ones.
-    pub fn keys(mut self, keys: Arc<dyn KeySource>) -> Self {
-        self.keys = keys;
-        self
-    }
-
-    /// Another way to workload clusters than the network.
-    pub fn workload_connector(mut self, connector: Arc<dyn WorkloadConnector>) -> Self {
-        self.connector = connector;
-        self
-    }
-
-    /// Other times for probing workload clusters.
-    pub fn probe(mut self, settings: ProbeSettings) -> Self {
-        self.probe = settings;
-        self
-    }
-
-    /// Watches one namespace only.
-    pub fn namespace(mut self, namespace: Option<String>) -> Self {
-        self.namespace = namespace.filter(|name| !name.is_empty());
-        self
-    }
-
-    /// Reconciles only objects whose label `cluster.x-k8s.io/watch-filter` has this value.
-    pub fn watch_filter(mut self, filter: Option<String>) -> Self {
-        self.watch_filter = filter.filter(|value| !value.is_empty());
-        self
-    }
-
-    /// Shares the work with other replicas.
-    pub fn ring(mut self, ring: Ring) -> Self {
-        self.ring = Some(ring);
-        self
-    }
-
-    /// Feature gates that the user set.
-    pub fn features(mut self, features: BTreeMap<String, bool>) -> Self {
-        self.features = features;
-        self
-    }
-
-    /// The manager, without controllers yet.
-    pub fn build(self) -> Result<Manager, Error> {
-        let metrics = Arc::new(Metrics::new()?);
-        let stores = Stores::new(
-            self.client.clone(),
-            self.namespace,
-            self.randomness.clone(),
-            metrics.clone(),
-        );
-        // All other Secrets of a management cluster are nobody's business here.
-        stores.select::<Secret>(capi_api::labels::CLUSTER_NAME);
-        let workloads = Workloads::new(
-            self.connector,
-            self.probe,
-            self.clock.clone(),
-            self.randomness.clone(),
-            metrics.clone(),
-            stores.clone(),
-        );
-        let events = Arc::new(Recorder::new(&self.name, self.clock.clone(), metrics.clone()));
-        let shared = Shared {
-            externals: Externals::new(stores.clone()),
-            events,
-            workloads,
-            stores,
-            metrics,
-            client: self.client,
-            clock: self.clock,
-            randomness: self.randomness,
-            keys: self.keys,
-            ring: self.ring.unwrap_or_else(|| Ring::alone(self.name.clone())),
-            applies: ApplyCache::default(),
-            watch_filter: self.watch_filter,
-            field_manager: self.name,
-            tasks: TaskTracker::new(),
-            cancel: CancellationToken::new(),
-        };
-        let admission = Admission::new(shared.stores.clone(), shared.client.clone(), shared.clock.clone());
-        Ok(Manager {
-            shared: Arc::new(shared),
-            admission,
-            controllers: Vec::new(),
-            background: Vec::new(),
-            webhook_server: None,
-            features: self.features,
-            ready: Readiness::default(),
-        })
-    }
-}
-
 /// Whether the manager does its work: its stores are filled and its controllers run.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<AtomicBool>);
@@ -229,19 +105,7 @@ pub struct Manager {
 impl Manager {
     /// Starts to build a manager that talks to the management cluster through `client`.
     pub fn builder(client: Client) -> Builder {
-        Builder {
-            client,
-            name: "capi-manager".to_owned(),
-            clock: Arc::new(SystemClock),
-            randomness: Arc::new(SystemRandomness),
-            keys: Arc::new(FreshKeys),
-            connector: Arc::new(HttpConnector),
-            probe: ProbeSettings::default(),
-            namespace: None,
-            watch_filter: None,
-            ring: None,
-            features: BTreeMap::new(),
-        }
+        Builder::new(client)
     }
 
     /// Adds a controller.
