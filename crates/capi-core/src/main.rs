@@ -1,0 +1,45 @@
+//! The core provider as a process of its own.
+
+use std::{process::ExitCode, time::Duration};
+
+use capi_core::Settings;
+
+/// Flags of this provider.
+#[derive(Debug, clap::Args)]
+struct Flags {
+    /// For how long after the last good probe a workload cluster still counts as reachable.
+    #[arg(long = "remote-connection-grace-period", default_value = "50s", value_parser = duration)]
+    remote_connection_grace: Duration,
+    /// For how long what was last seen of a workload cluster's Nodes counts without a connection.
+    #[arg(long = "remote-conditions-grace-period", default_value = "5m", value_parser = duration)]
+    remote_conditions_grace: Duration,
+    /// Keys of Machine labels to copy to Nodes besides those of the well-known domains.
+    #[arg(long = "additional-sync-machine-labels", value_delimiter = ',')]
+    sync_labels: Vec<String>,
+    /// Keys of Machine annotations to copy to Nodes.
+    #[arg(long = "additional-sync-machine-annotations", value_delimiter = ',')]
+    sync_annotations: Vec<String>,
+}
+
+/// Reads `90`, `90s`, `5m`, `1h30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let span: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    Duration::try_from(span).map_err(|error| error.to_string())
+}
+
+fn main() -> ExitCode {
+    capi_runtime::cli::run_with::<Flags>("capi-controller-manager", |manager, flags| {
+        let mut settings = Settings::default();
+        settings.cluster.remote_connection_grace = flags.remote_connection_grace;
+        settings.machine.remote_conditions_grace = flags.remote_conditions_grace;
+        settings.machine.sync_labels.clone_from(&flags.sync_labels);
+        settings
+            .machine
+            .sync_annotations
+            .clone_from(&flags.sync_annotations);
+        capi_core::register_with(manager, settings);
+    })
+}
