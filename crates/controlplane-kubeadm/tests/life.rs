@@ -470,3 +470,85 @@ async fn a_paused_cluster_is_left_alone() {
         .await;
     eventually("it goes on", || async { machines(&world).await.len() == 2 }).await;
 }
+/// What exists, by kind, without times.
+async fn inventory(world: &World) -> Vec<String> {
+    let mut found = Vec::new();
+    let list = ListParams::default();
+    for machine in machines(world).await {
+        found.push(format!(
+            "Machine {} {:?}",
+            machine.name_any(),
+            machine.spec.bootstrap.config_ref.map(|r| r.name)
+        ));
+    }
+    for config in world.api::<KubeadmConfig>().list(&list).await.unwrap() {
+        found.push(format!("KubeadmConfig {}", config.name_any()));
+    }
+    for clone in world.foreign("DevMachine").list(&list).await.unwrap() {
+        found.push(format!("DevMachine {}", clone.name_any()));
+    }
+    for secret in world.api::<Secret>().list(&list).await.unwrap() {
+        found.push(format!("Secret {} {:?}", secret.name_any(), secret.type_));
+    }
+    let conditions = control_plane(world).await["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    for condition in conditions {
+        found.push(format!(
+            "{} {} {}",
+            condition["type"], condition["status"], condition["message"]
+        ));
+    }
+    found
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopped_after_any_write_it_ends_in_the_same_state() {
+    let undisturbed = world(3).await;
+    manifest(&undisturbed, 1).await;
+    provision_infrastructure(&undisturbed).await;
+    settle().await;
+    let expected = inventory(&undisturbed).await;
+    let writes = undisturbed.requests.writes().len();
+    assert!(writes >= 10, "{:?}", undisturbed.requests.writes());
+
+    for stop in 1..=writes {
+        let mut crashing = world(3).await;
+        crashing.requests.fork_after(stop, &crashing.server);
+        manifest(&crashing, 1).await;
+        provision_infrastructure(&crashing).await;
+        settle().await;
+        let storage = crashing
+            .requests
+            .forked()
+            .unwrap_or_else(|| crashing.server.fork());
+        crashing.stop().await;
+        let again = on(storage, 3, crashing.workload.clone(), false).await;
+        if again
+            .api::<Cluster>()
+            .get("c")
+            .await
+            .unwrap()
+            .spec
+            .control_plane_endpoint
+            .is_none()
+        {
+            provision_infrastructure(&again).await;
+        }
+        if again
+            .api::<KubeadmControlPlane>()
+            .get("cp")
+            .await
+            .unwrap()
+            .status
+            .is_none()
+        {
+            settle().await;
+        }
+        provision_infrastructure(&again).await;
+        settle().await;
+        settle().await;
+        assert_eq!(inventory(&again).await, expected, "stopped after write {stop}");
+    }
+}

@@ -1,6 +1,6 @@
 //! A management API server with Cluster API's kinds and a foreign infrastructure kind, one workload cluster (another API
 //! server whose etcd pods answer etcd's API), and a manager with this provider. All in one process on simulated time.
-#![allow(dead_code, clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(dead_code, clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
 
@@ -36,6 +36,9 @@ pub struct World {
 #[derive(Default)]
 pub struct Requests {
     lines: Mutex<Vec<(String, bool)>>,
+    /// After so many more writes the storage is copied.
+    fork: Mutex<Option<(usize, Server)>>,
+    forked: Mutex<Option<MemoryStorage>>,
 }
 
 impl Audit for Requests {
@@ -51,6 +54,14 @@ impl Audit for Requests {
             &event.body_hash()[..8]
         );
         self.lines.lock().push((line, event.is_write()));
+        let mut fork = self.fork.lock();
+        if let Some((left, server)) = fork.as_mut().filter(|_| event.is_write()) {
+            *left -= 1;
+            if *left == 0 {
+                *self.forked.lock() = Some(server.fork());
+                *fork = None;
+            }
+        }
     }
 }
 
@@ -66,6 +77,15 @@ impl Requests {
             .filter(|(_, write)| *write)
             .map(|(line, _)| line.clone())
             .collect()
+    }
+
+    /// Copies the storage right after so many more writes: what a crash at that point leaves behind.
+    pub fn fork_after(&self, writes: usize, server: &Server) {
+        *self.fork.lock() = Some((writes, server.clone()));
+    }
+
+    pub fn forked(&self) -> Option<MemoryStorage> {
+        self.forked.lock().take()
     }
 
     pub fn clear(&self) {
@@ -292,8 +312,27 @@ pub async fn on(storage: MemoryStorage, seed: u64, workload: Arc<WorkloadCluster
         seed,
     };
     if define {
-        for shipped in capi_api::crd::crds().unwrap() {
-            world.define(shipped.definition).await;
+        static DEFINITIONS: std::sync::LazyLock<Vec<CustomResourceDefinition>> =
+            std::sync::LazyLock::new(|| {
+                capi_api::crd::crds()
+                    .unwrap()
+                    .into_iter()
+                    .map(|c| c.definition)
+                    .collect()
+            });
+        let needed = [
+            "Cluster",
+            "Machine",
+            "MachineDeployment",
+            "MachinePool",
+            "KubeadmConfig",
+            "KubeadmControlPlane",
+        ];
+        for definition in DEFINITIONS
+            .iter()
+            .filter(|found| needed.contains(&found.spec.names.kind.as_str()))
+        {
+            world.define(definition.clone()).await;
         }
         for kind in ["DevMachine", "DevMachineTemplate", "DevCluster"] {
             world.define(serde_json::from_value(foreign(kind)).unwrap()).await;

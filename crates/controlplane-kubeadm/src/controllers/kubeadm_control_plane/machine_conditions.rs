@@ -1,7 +1,7 @@
 //! The conditions that the control plane provider writes on Machines: its static pods, its etcd member, its Node. Pure.
 
 use capi_api::{
-    conditions::{Draft, reasons, types},
+    conditions::{Draft, get_in, reasons, types},
     labels,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -137,22 +137,16 @@ fn disconnected(
         ),
         None => "Remote connection not established yet".to_owned(),
     };
+    let known = view
+        .machine
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
     all.iter()
-        .filter_map(|type_| {
-            let known = view.machine.status.as_ref().and_then(|status| {
-                status
-                    .conditions
-                    .iter()
-                    .find(|condition| condition.type_ == *type_)
-            });
-            match known {
-                Some(known) if !expired => Some(Draft::of(known)),
-                _ => Some(Draft::is_unknown(
-                    type_,
-                    reasons::CONNECTION_DOWN,
-                    message.clone(),
-                )),
-            }
+        .map(|type_| match get_in(known, type_) {
+            Some(known) if !expired => Draft::of(known),
+            _ => Draft::is_unknown(type_, reasons::CONNECTION_DOWN, message.clone()),
         })
         .collect()
 }
