@@ -138,6 +138,10 @@ pub(super) fn record(
         }
     };
     managed::strip(new);
+    if !validate(&types.root, new, true).is_empty() {
+        // What does not fit its type (schemas leave such gaps) cannot be tracked.
+        return;
+    }
     if entries.is_empty() && has_uid(old) {
         // Nothing was tracked: tracking starts with a create or an apply.
         return;

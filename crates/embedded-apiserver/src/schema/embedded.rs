@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::errors::FieldError;
 use super::node::{Additional, Node};
+use super::types::{decode_error_at, object_meta};
 
 static DNS_1035: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("^[a-z]([-a-z0-9]*[a-z0-9])?$").ok());
 
@@ -15,6 +16,47 @@ pub(crate) fn check(node: &Node, value: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     walk(node, value, "", &mut errors);
     errors
+}
+
+/// The first embedded resource whose apiVersion, kind or metadata has another type than it must have.
+pub(crate) fn unreadable(node: &Node, value: &Value) -> Option<String> {
+    find_unreadable(node, value, "")
+}
+
+fn find_unreadable(node: &Node, value: &Value, path: &str) -> Option<String> {
+    match value {
+        Value::Object(map) => {
+            if node.embedded {
+                for name in ["apiVersion", "kind"] {
+                    if let Some(other) = map.get(name).filter(|v| !v.is_string()) {
+                        let error = FieldError::invalid(join(path, name), other.clone(), "must be a string");
+                        return Some(error.to_string());
+                    }
+                }
+                if let Some(metadata) = map.get("metadata")
+                    && let Some(error) = decode_error_at(&object_meta(), metadata, "metadata")
+                {
+                    let error = FieldError::invalid(join(path, "metadata"), metadata.clone(), error);
+                    return Some(error.to_string());
+                }
+            }
+            map.iter()
+                .find_map(|(key, child)| match node.properties.get(key) {
+                    Some(property) => find_unreadable(property, child, &join(path, key)),
+                    None => {
+                        let schema = node.additional.as_ref().and_then(Additional::schema)?;
+                        find_unreadable(schema, child, &format!("{path}[{key}]"))
+                    }
+                })
+        }
+        Value::Array(list) => {
+            let items = node.items.as_ref()?;
+            list.iter()
+                .enumerate()
+                .find_map(|(i, item)| find_unreadable(items, item, &format!("{path}[{i}]")))
+        }
+        _ => None,
+    }
 }
 
 fn join(path: &str, name: &str) -> String {

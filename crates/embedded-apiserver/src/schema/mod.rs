@@ -11,6 +11,7 @@ mod lists;
 mod node;
 mod number;
 mod prune;
+mod scale;
 mod structural;
 #[cfg(test)]
 mod tests;
@@ -82,6 +83,13 @@ impl Structural {
         errors
     }
 
+    /// What makes an object unreadable rather than invalid (a 400, not a 422): metadata, apiVersion and kind of embedded
+    /// resources that have another type than they must have.
+    #[must_use]
+    pub fn unreadable(&self, object: &Value) -> Option<String> {
+        embedded::unreadable(&self.root, object)
+    }
+
     /// Duplicates in sets and list maps, unless the old object had some already.
     fn duplicates(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let errors = lists::duplicates(&self.root, object);
@@ -90,6 +98,23 @@ impl Structural {
         }
         errors
     }
+}
+
+/// Where the scale subresource finds its numbers, as JSON paths (`.spec.replicas`).
+#[derive(Clone, Copy, Debug)]
+pub struct ScaleFields<'a> {
+    /// `specReplicasPath`.
+    pub spec_replicas: &'a str,
+    /// `statusReplicasPath`.
+    pub status_replicas: &'a str,
+    /// `labelSelectorPath`.
+    pub label_selector: Option<&'a str>,
+}
+
+/// Checks the fields that the scale subresource stands on. `status_only` for writes to the status subresource.
+#[must_use]
+pub fn validate_scale(fields: &ScaleFields<'_>, object: &Value, status_only: bool) -> Vec<FieldError> {
+    scale::check(fields, object, status_only)
 }
 
 /// `unknown field "spec.x"` for each path that [`Structural::prune`] returned: the texts of fieldValidation Warn and Strict.

@@ -8,16 +8,21 @@ use super::types::{object_meta, prune_at};
 /// Fields of every resource that stay whatever the schema says.
 const META_FIELDS: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
-/// Prunes a whole resource; returns the paths of what was removed, sorted.
+/// Prunes a whole resource; returns the paths of what was removed.
 pub(crate) fn prune(object: &mut Value, root: &Node) -> Vec<String> {
     let mut pruner = Pruner {
         path: String::new(),
         unknown: Vec::new(),
+        embedded: Vec::new(),
     };
+    // The order of the answer: metadata, then the rest, then metadata of embedded resources.
     pruner.metadata(object);
+    let mut unknown = std::mem::take(&mut pruner.unknown);
     pruner.value(object, Some(root), true);
     pruner.unknown.sort();
-    pruner.unknown
+    unknown.append(&mut pruner.unknown);
+    unknown.append(&mut pruner.embedded);
+    unknown
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -33,6 +38,8 @@ fn is_empty(value: &Value) -> bool {
 struct Pruner {
     path: String,
     unknown: Vec<String>,
+    /// Unknown fields in metadata of embedded resources.
+    embedded: Vec<String>,
 }
 
 impl Pruner {
@@ -77,7 +84,10 @@ impl Pruner {
                 let mut doomed = Vec::new();
                 if node.is_some_and(|n| n.embedded) && !root {
                     let mut resource = Value::Object(std::mem::take(map));
+                    let mut others = std::mem::take(&mut self.unknown);
                     self.metadata(&mut resource);
+                    self.embedded.append(&mut self.unknown);
+                    self.unknown.append(&mut others);
                     if let Value::Object(back) = resource {
                         *map = back;
                     }
@@ -160,16 +170,16 @@ mod tests {
         assert_eq!(
             unknown,
             [
-                "extra",
                 "metadata.whatever",
+                "extra",
                 "spec.any.k.lost",
                 "spec.b",
                 "spec.free.typed.q",
                 "spec.list[0].q",
                 "spec.list[1].q",
                 "spec.map.k.q",
-                "spec.resource.metadata.x",
-                "spec.resource.q"
+                "spec.resource.q",
+                "spec.resource.metadata.x"
             ]
         );
         assert_eq!(

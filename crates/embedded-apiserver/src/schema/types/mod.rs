@@ -160,7 +160,7 @@ impl TypeSchema {
     }
 }
 
-pub(crate) use prune::walk as prune_at;
+pub(crate) use prune::{find_error as decode_error_at, walk as prune_at};
 
 /// The type of `metadata`.
 pub(crate) fn object_meta() -> Ref {

@@ -70,7 +70,9 @@ fn left_out(type_: &Ref, value: &Value) -> bool {
                     .atom()
                     .and_then(|atom| atom.map.as_ref())
                     // A map of anything stands for a struct without declared fields, such as `subresources.status`.
-                    .is_some_and(|map| map.fields.is_empty() && !matches!(map.other, Ref::Untyped | Ref::Deduced))
+                    .is_some_and(|map| {
+                        map.fields.is_empty() && !matches!(map.other, Ref::Untyped | Ref::Deduced)
+                    })
                 && !matches!(type_, Ref::Untyped | Ref::Deduced)
         }
         _ => false,
@@ -123,7 +125,8 @@ pub(super) fn decode_error(type_: &Ref, object: &Value) -> Option<String> {
     find_error(type_, object, "")
 }
 
-fn find_error(type_: &Ref, value: &Value, path: &str) -> Option<String> {
+/// [`decode_error`] of a part that stands at a path.
+pub(crate) fn find_error(type_: &Ref, value: &Value, path: &str) -> Option<String> {
     if matches!(type_, Ref::Untyped | Ref::Deduced) || value.is_null() {
         return None;
     }

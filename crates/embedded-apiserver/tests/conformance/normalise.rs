@@ -1,0 +1,111 @@
+//! Makes answers comparable: what must differ between servers and runs is taken out or named.
+
+use serde_json::{Map, Value, json};
+
+/// One answer, reduced to what must be equal on all servers.
+pub fn answer(status: u16, warnings: &[String], body: &Value, namespace: &str, only: &[String]) -> Value {
+    let mut body = body.clone();
+    if body["kind"] == "Status" {
+        body = failure(&body);
+    }
+    scrub(&mut body);
+    let text = body.to_string().replace(namespace, "{ns}");
+    let mut body: Value = serde_json::from_str(&text).unwrap();
+    if !only.is_empty() && status < 400 {
+        let mut kept = Map::new();
+        for pointer in only {
+            kept.insert(
+                pointer.clone(),
+                body.pointer(pointer).cloned().unwrap_or(Value::Null),
+            );
+        }
+        body = Value::Object(kept);
+    }
+    let mut out = json!({"code": status, "body": body});
+    if !warnings.is_empty() {
+        let mut warnings = warnings.to_vec();
+        warnings.sort();
+        out["warnings"] = json!(warnings);
+    }
+    out
+}
+
+/// The parts of a Status that clients read. The order of several causes is random on the real server.
+fn failure(status: &Value) -> Value {
+    let mut causes = status["details"]["causes"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    causes.sort_by_key(ToString::to_string);
+    let mut message = status["message"].as_str().unwrap_or_default().to_owned();
+    if causes.len() > 1
+        && let Some((head, tail)) = message.split_once(" is invalid: ")
+    {
+        let all = causes.iter().all(|cause| {
+            let text = cause["message"].as_str().unwrap_or_default();
+            tail.contains(text)
+        });
+        message = format!("{head} is invalid: {}", if all { "{all causes}" } else { tail });
+    }
+    if causes.len() > 1 && message.starts_with("Apply failed with") {
+        message = message.split(':').next().unwrap_or_default().to_owned();
+    }
+    json!({
+        "status": status["status"], "reason": status["reason"], "message": message, "causes": causes,
+        "kind": status["details"]["kind"], "group": status["details"]["group"], "name": status["details"]["name"],
+    })
+}
+
+/// Takes out identities and times.
+fn scrub(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for key in ["uid", "resourceVersion", "creationTimestamp", "selfLink"] {
+                map.remove(key);
+            }
+            if map.contains_key("fieldsV1") && map.contains_key("time") {
+                map.insert("time".to_owned(), json!("{time}"));
+            }
+            if map.get("kind") == Some(&json!("Table")) {
+                table(map);
+            }
+            map.values_mut().for_each(scrub);
+        }
+        Value::Array(list) => list.iter_mut().for_each(scrub),
+        _ => {}
+    }
+}
+
+/// Ages and creation times differ, and the wording of column descriptions is nobody's contract.
+fn table(map: &mut Map<String, Value>) {
+    let columns = map
+        .get("columnDefinitions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    for column in map
+        .get_mut("columnDefinitions")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if let Some(column) = column.as_object_mut() {
+            column.remove("description");
+        }
+    }
+    for row in map
+        .get_mut("rows")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        for (i, cell) in row["cells"].as_array_mut().into_iter().flatten().enumerate() {
+            let name = columns
+                .get(i)
+                .map_or("", |c| c["name"].as_str().unwrap_or_default());
+            if matches!(name, "Age" | "Created At" | "Last Seen" | "First Seen") && cell.is_string() {
+                *cell = json!("{age}");
+            }
+        }
+    }
+}

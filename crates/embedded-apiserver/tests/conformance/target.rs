@@ -1,0 +1,241 @@
+//! A server under test, and the running of cases on it.
+
+use std::time::Duration;
+
+use embedded_apiserver::{MemoryStorage, Server};
+use http::Request;
+use http_body_util::BodyExt;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use super::normalise;
+
+/// Names the field manager of requests that do not choose one.
+const AGENT: &str = "conformance/1";
+
+/// One request of a case.
+pub struct Step {
+    /// Method and path with query; `{ns}` stands for the namespace of the case.
+    pub request: String,
+    content_type: String,
+    accept: String,
+    body: Option<String>,
+    only: Vec<String>,
+}
+
+/// Requests that build on each other, in a namespace of their own.
+pub struct Case {
+    pub name: String,
+    namespace: String,
+    pub steps: Vec<Step>,
+}
+
+impl Case {
+    pub fn read(group: &str, case: &Value) -> Self {
+        let name = case["name"].as_str().unwrap().to_owned();
+        let steps = case["steps"].as_array().unwrap().iter().map(Step::read).collect();
+        let slug: String = name
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_lowercase()
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        let mut namespace = format!("{group}-{slug}");
+        namespace.truncate(50);
+        Self {
+            name,
+            namespace: namespace.trim_end_matches('-').to_owned(),
+            steps,
+        }
+    }
+}
+
+impl Step {
+    fn read(step: &Value) -> Self {
+        let text = |key: &str| step[key].as_str().unwrap_or_default().to_owned();
+        let request = text("do");
+        let content_type = match text("as").as_str() {
+            "" => "application/json",
+            "merge" => "application/merge-patch+json",
+            "json" => "application/json-patch+json",
+            "strategic" => "application/strategic-merge-patch+json",
+            "apply" => "application/apply-patch+yaml",
+            other => panic!("unknown content type {other} in {request}"),
+        }
+        .to_owned();
+        let accept = match text("accept").as_str() {
+            "" => "application/json",
+            "table" => "application/json;as=Table;g=meta.k8s.io;v=v1",
+            "partial" => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+            other => panic!("unknown form {other} in {request}"),
+        }
+        .to_owned();
+        let body = match &step["body"] {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        let only = step["only"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|p| p.as_str().unwrap().to_owned())
+            .collect();
+        Self {
+            request,
+            content_type,
+            accept,
+            body,
+            only,
+        }
+    }
+}
+
+/// A server under test.
+pub struct Target {
+    client: kube::Client,
+    /// Kept alive; None for a real server.
+    _server: Option<Server>,
+}
+
+impl Target {
+    pub async fn embedded() -> Self {
+        let server = Server::builder()
+            .storage(MemoryStorage::new())
+            .build()
+            .await
+            .unwrap();
+        Self {
+            client: server.client_as(AGENT),
+            _server: Some(server),
+        }
+    }
+
+    pub async fn real(kubeconfig: &str) -> Self {
+        let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default())
+            .await
+            .unwrap();
+        Self {
+            client: kube::Client::try_from(config).unwrap(),
+            _server: None,
+        }
+    }
+
+    /// Creates the group's definitions and waits until they are served.
+    pub async fn define(&self, definitions: &[Value]) {
+        const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        for definition in definitions {
+            let name = definition["metadata"]["name"].as_str().unwrap();
+            let group = definition["spec"]["group"].as_str().unwrap();
+            let plural = definition["spec"]["names"]["plural"].as_str().unwrap();
+            // What an earlier run left behind would answer for another schema.
+            self.send("DELETE", &format!("{CRDS}/{name}"), "application/json", "", None)
+                .await;
+            self.until(&format!("{CRDS}/{name}"), 404).await;
+            let (code, body, _) = self
+                .send("POST", CRDS, "application/json", "", Some(definition.to_string()))
+                .await;
+            assert_eq!(code, 201, "{name}: {body}");
+            for version in definition["spec"]["versions"].as_array().unwrap() {
+                let version = version["name"].as_str().unwrap();
+                self.until(&format!("/apis/{group}/{version}/{plural}"), 200)
+                    .await;
+            }
+        }
+    }
+
+    async fn until(&self, path: &str, wanted: u16) {
+        for _ in 0..600 {
+            if self.send("GET", path, "application/json", "", None).await.0 == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{path} did not answer {wanted}");
+    }
+
+    /// Runs a case; one normalised answer for each step.
+    pub async fn run(&self, case: &Case) -> Vec<Value> {
+        let namespace = format!("{}-x", case.namespace);
+        let path = format!("/api/v1/namespaces/{namespace}");
+        self.send("DELETE", &path, "application/json", "", None).await;
+        self.until(&path, 404).await;
+        let created = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        let (code, body, _) = self
+            .send(
+                "POST",
+                "/api/v1/namespaces",
+                "application/json",
+                "",
+                Some(created.to_string()),
+            )
+            .await;
+        assert_eq!(code, 201, "{body}");
+        let mut version = String::new();
+        let mut answers = Vec::new();
+        for step in &case.steps {
+            let fill = |text: &str| text.replace("{ns}", &namespace).replace("{rv}", &version);
+            let request = fill(&step.request);
+            let (method, path) = request
+                .split_once(' ')
+                .unwrap_or_else(|| panic!("no method in {request}"));
+            let body = step.body.as_deref().map(fill);
+            let (code, body, warnings) = self
+                .send(method, path, &step.content_type, &step.accept, body)
+                .await;
+            if let Some(seen) = body["metadata"]["resourceVersion"].as_str() {
+                version = seen.to_owned();
+            }
+            answers.push(normalise::answer(code, &warnings, &body, &namespace, &step.only));
+        }
+        self.send("DELETE", &path, "application/json", "", None).await;
+        answers
+    }
+
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        accept: &str,
+        body: Option<String>,
+    ) -> (u16, Value, Vec<String>) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", content_type)
+            .header("user-agent", AGENT)
+            .header(
+                "accept",
+                if accept.is_empty() {
+                    "application/json"
+                } else {
+                    accept
+                },
+            )
+            .body(body.map_or_else(Body::empty, |text| Body::from(text.into_bytes())))
+            .unwrap();
+        let response = self
+            .client
+            .send(request)
+            .await
+            .unwrap_or_else(|e| panic!("{method} {path}: {e}"));
+        let code = response.status().as_u16();
+        let warnings = response
+            .headers()
+            .get_all("warning")
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .map(str::to_owned)
+            .collect();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
+        (code, body, warnings)
+    }
+}
