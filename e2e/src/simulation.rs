@@ -7,7 +7,10 @@ use std::{
 };
 
 use capi_runtime::Manager;
-use capictl::{inventory::Inventory, providers};
+use capictl::{
+    inventory::{Inventory, Kinds},
+    providers,
+};
 use cluster_pki::PooledKeys;
 use embedded_apiserver::{Audit, AuditEvent, MemoryStorage, Server};
 use infra_inmemory::{World, backend::WorldSnapshot};
@@ -110,6 +113,7 @@ pub struct Simulation {
     pub world: World,
     /// What the controllers asked for.
     pub journal: Arc<Journal>,
+    kinds: Kinds,
     clock: SharedClock,
     shutdown: CancellationToken,
     manager: JoinHandle<Result<(), capi_runtime::Error>>,
@@ -132,6 +136,9 @@ pub fn run<T, F>(start: Start, story: impl FnOnce(Simulation) -> F) -> T
 where
     F: Future<Output = T>,
 {
+    // RUST_LOG shows what the controllers log; captured per test.
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().without_time().try_init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("tokio starts").block_on(async { story(Simulation::start(start).await).await })
 }
@@ -162,6 +169,7 @@ impl Simulation {
             .await
             .expect("the API server starts");
         providers::install_definitions(&server.client()).await.expect("the definitions are accepted");
+        let kinds = Kinds::discover(&server.client()).await.expect("the definitions can be listed");
         let _ = journal.system.set((server.clone(), world.clone(), clock.clone()));
 
         let mut manager = Manager::builder(server.client_as(MANAGER))
@@ -176,7 +184,7 @@ impl Simulation {
         admission.set(manager.admission());
         let shutdown = CancellationToken::new();
         let manager = tokio::spawn(manager.run(shutdown.clone()));
-        Self { server, world, journal, clock, shutdown, manager }
+        Self { server, world, journal, kinds, clock, shutdown, manager }
     }
 
     /// A client that does not count as the controllers.
@@ -191,7 +199,7 @@ impl Simulation {
 
     /// All Cluster API objects.
     pub async fn inventory(&self) -> Inventory {
-        Inventory::read(&self.client(), NAMESPACE).await.expect("objects can be read")
+        self.kinds.read(&self.client(), NAMESPACE).await.expect("objects can be read")
     }
 
     /// Waits until `reached`, looking every 100 ms of simulated time; returns how long it took, or why it did not come.
@@ -216,9 +224,8 @@ impl Simulation {
                     let description = capictl::describe::of_inventory(&inventory, &cluster.name(), true, self.now());
                     text += &description.map(|d| d.text).unwrap_or_default();
                 }
-                for line in self.journal.lines().iter().rev().take(15).rev() {
-                    text += &format!("{line}\n");
-                }
+                let writes = self.journal.write_attempts_since(0);
+                text += &format!("The last of {} writes:\n{}\n", writes.len(), writes[writes.len().saturating_sub(15)..].join("\n"));
                 return Err(text);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

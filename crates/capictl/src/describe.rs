@@ -6,7 +6,7 @@ use kube::Client;
 
 use crate::{
     cause::{self, Cause},
-    inventory::Inventory,
+    inventory::{Inventory, Kinds},
     render, tree,
 };
 
@@ -27,7 +27,7 @@ pub async fn cluster(
     all: bool,
     now: Timestamp,
 ) -> anyhow::Result<Description> {
-    let inventory = Inventory::read(client, namespace).await?;
+    let inventory = Kinds::discover(client).await?.read(client, namespace).await?;
     of_inventory(&inventory, name, all, now).with_context(|| format!("in namespace {namespace}"))
 }
 

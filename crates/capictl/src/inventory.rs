@@ -2,7 +2,7 @@
 //!
 //! Works for kinds that this program was not built with: they are found through their CRDs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -100,7 +100,11 @@ impl Object {
     /// The condition that sums the object up: `Available` where the kind has it, else `Ready`.
     pub fn headline(&self) -> Option<Condition> {
         // A Machine has both; its Available only adds minReadySeconds, so Ready says more while it is not there.
-        let order = if self.kind == "Machine" { ["Ready", "Available"] } else { ["Available", "Ready"] };
+        let order = match self.kind.as_str() {
+            "Machine" => ["Ready", "Available"],
+            "MachineSet" => ["MachinesReady", "Ready"],
+            _ => ["Available", "Ready"],
+        };
         order.into_iter().find_map(|type_| self.condition(type_))
     }
 
@@ -121,12 +125,53 @@ impl Object {
     }
 }
 
+/// The kinds of Cluster API that an API server knows.
+#[derive(Debug, Clone)]
+pub struct Kinds {
+    kinds: Vec<(GroupVersionKind, ApiResource)>,
+    /// Which provider a kind (`kind.group`) belongs to, as its CRD's label tells.
+    providers: Arc<BTreeMap<String, String>>,
+}
+
+impl Kinds {
+    /// Asks the API server for its CustomResourceDefinitions.
+    pub async fn discover(client: &Client) -> anyhow::Result<Self> {
+        let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+        let crds = crds.list(&ListParams::default()).await.context("cannot list the CustomResourceDefinitions")?;
+        let mut kinds = Vec::new();
+        let mut providers = BTreeMap::new();
+        for crd in crds.items.iter().filter(|crd| belongs_to_cluster_api(crd)) {
+            let names = &crd.spec.names;
+            if let Some(provider) = crd.labels().get("cluster.x-k8s.io/provider") {
+                providers.insert(format!("{}.{}", names.kind, crd.spec.group), provider.clone());
+            }
+            let Some(version) = crd.spec.versions.iter().find(|v| v.storage) else { continue };
+            let gvk = GroupVersionKind::gvk(&crd.spec.group, &version.name, &names.kind);
+            let resource = ApiResource::from_gvk_with_plural(&gvk, &names.plural);
+            kinds.push((gvk, resource));
+        }
+        Ok(Self { kinds, providers: Arc::new(providers) })
+    }
+
+    /// Reads every object of these kinds in a namespace.
+    pub async fn read(&self, client: &Client, namespace: &str) -> anyhow::Result<Inventory> {
+        let mut objects = Vec::new();
+        for (gvk, resource) in &self.kinds {
+            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
+            let list = api.list(&ListParams::default()).await;
+            let list = list.with_context(|| format!("cannot list the {} in namespace {namespace}", resource.plural))?;
+            let found = list.items.into_iter();
+            objects.extend(found.map(|object| Object { group: gvk.group.clone(), kind: gvk.kind.clone(), object }));
+        }
+        Ok(Inventory { objects, providers: self.providers.clone() })
+    }
+}
+
 /// The objects of a namespace.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
     objects: Vec<Object>,
-    /// Which provider a kind (`kind.group`) belongs to, as its CRD's label tells.
-    providers: BTreeMap<String, String>,
+    providers: Arc<BTreeMap<String, String>>,
 }
 
 /// A reference of the v1beta2 form, as found in a spec.
@@ -152,32 +197,7 @@ impl Reference {
 impl Inventory {
     /// An inventory of objects at hand.
     pub fn new(objects: Vec<Object>) -> Self {
-        Self { objects, providers: BTreeMap::new() }
-    }
-
-    /// Reads every Cluster API object of a namespace.
-    pub async fn read(client: &Client, namespace: &str) -> anyhow::Result<Self> {
-        let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-        let crds = crds.list(&ListParams::default()).await.context("cannot list the CustomResourceDefinitions")?;
-        let mut inventory = Self::default();
-        for crd in crds.items.iter().filter(|crd| belongs_to_cluster_api(crd)) {
-            let names = &crd.spec.names;
-            if let Some(provider) = crd.labels().get("cluster.x-k8s.io/provider") {
-                inventory.providers.insert(format!("{}.{}", names.kind, crd.spec.group), provider.clone());
-            }
-            let Some(version) = crd.spec.versions.iter().find(|v| v.storage) else { continue };
-            let gvk = GroupVersionKind::gvk(&crd.spec.group, &version.name, &names.kind);
-            let resource = ApiResource::from_gvk_with_plural(&gvk, &names.plural);
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-            let list = api.list(&ListParams::default()).await;
-            let list = list.with_context(|| format!("cannot list the {} in namespace {namespace}", names.plural))?;
-            inventory.objects.extend(list.items.into_iter().map(|object| Object {
-                group: crd.spec.group.clone(),
-                kind: names.kind.clone(),
-                object,
-            }));
-        }
-        Ok(inventory)
+        Self { objects, providers: Arc::default() }
     }
 
     /// All objects of a kind, by name.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::{
     cli::{QuickstartArgs, print},
     describe,
-    inventory::Inventory,
+    inventory::Kinds,
     quickstart::{
         plane::Plane,
         progress::{Progress, View, critical_path, seconds},
@@ -80,12 +80,13 @@ async fn bring_up(
 ) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let clusters = manifest::apply(&plane.client(), objects).await?;
+    let kinds = Kinds::discover(&plane.client()).await?;
     let mut timeline = Timeline::default();
-    let available = wait(plane, &clusters, &mut timeline, start, args.timeout).await?;
+    let available = wait(plane, &kinds, &clusters, &mut timeline, start, args.timeout).await?;
 
     let mut verdicts = Vec::new();
     for cluster in &clusters {
-        let inventory = Inventory::read(&plane.client(), &cluster.namespace).await?;
+        let inventory = kinds.read(&plane.client(), &cluster.namespace).await?;
         let description = describe::of_inventory(&inventory, &cluster.name, false, SystemClock.now())?;
         let reached = timeline.at("Cluster", &cluster.namespace, &cluster.name, "available");
         if let Some((at, object)) = reached.zip(inventory.cluster(&cluster.name)) {
@@ -121,6 +122,7 @@ fn seconds_of(duration: Duration) -> String {
 /// Watches the clusters until all are Available (true) or the time is over (false).
 async fn wait(
     plane: &Plane,
+    kinds: &Kinds,
     clusters: &[Subject],
     timeline: &mut Timeline,
     start: Instant,
@@ -132,7 +134,7 @@ async fn wait(
         let mut inventories = Vec::new();
         let mut new = Vec::new();
         for cluster in clusters {
-            let inventory = Inventory::read(&plane.client(), &cluster.namespace).await?;
+            let inventory = kinds.read(&plane.client(), &cluster.namespace).await?;
             new.extend(timeline.note(&inventory, elapsed));
             inventories.push(inventory);
         }
