@@ -299,7 +299,7 @@ async fn preconditions_guard_deletion() {
     assert_eq!(
         refusal(&refused),
         format!(
-            "Operation cannot be fulfilled on gadgets.example.dev \"a\": Precondition failed: UID in precondition: other, UID in object meta: {uid}: Conflict"
+            "Operation cannot be fulfilled on Gadget.example.dev \"a\": the UID in the precondition (other) does not match the UID in record ({uid}). The object might have been deleted and then recreated: Conflict"
         )
     );
     let right = DeleteParams {

@@ -1,12 +1,15 @@
 //! The classic discovery documents: APIVersions, APIGroupList, APIGroup, APIResourceList.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::http::request::api_version;
 use crate::registry::builtin::Builtin;
 use crate::registry::{Registry, Resource, Version};
 
-pub(super) const VERBS: [&str; 8] = [
+const VERBS: [&str; 8] = [
     "create",
     "delete",
     "deletecollection",
@@ -17,9 +20,22 @@ pub(super) const VERBS: [&str; 8] = [
     "watch",
 ];
 
+/// The same in the order that custom resources have them.
+const CUSTOM_VERBS: [&str; 8] = [
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "create",
+    "update",
+    "watch",
+];
+
 pub(super) fn verbs(resource: &Resource) -> Vec<&'static str> {
     match resource.builtin().is_some_and(|row| row.has(Builtin::VIRTUAL)) {
         true => vec!["create"],
+        false if resource.is_custom() => CUSTOM_VERBS.to_vec(),
         false => VERBS.to_vec(),
     }
 }
@@ -46,6 +62,15 @@ pub(super) fn subresource(
             vec!["get", "patch", "update"],
         ),
     }
+}
+
+/// A short hash of group, version and kind of what is stored, as upstream forms it.
+fn storage_version_hash(resource: &Resource) -> String {
+    let text = format!(
+        "{}/{}/{}",
+        resource.gr.group, resource.storage_version, resource.kind
+    );
+    STANDARD.encode(&Sha256::digest(text)[..8])
 }
 
 pub(super) fn core_versions() -> Value {
@@ -94,7 +119,7 @@ pub(super) fn resources(registry: &Registry, group: &str, version: &str) -> Opti
     for (resource, served_version) in served(registry, group, version) {
         let mut entry = json!({
             "name": &*resource.gr.resource, "singularName": resource.singular, "namespaced": resource.namespaced,
-            "kind": resource.kind, "verbs": verbs(resource), "storageVersionHash": "",
+            "kind": resource.kind, "verbs": verbs(resource), "storageVersionHash": storage_version_hash(resource),
         });
         for (field, list) in [
             ("shortNames", &resource.short_names),

@@ -88,35 +88,23 @@ impl Query {
             "" => Ok(None),
             text => text.parse().map(Some).map_err(|_| {
                 ApiError::bad_request(format!(
-                    "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+                    "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
                 ))
             }),
         }
     }
 
-    pub fn dry_run(&self) -> ApiResult<bool> {
-        let mut dry = false;
-        for value in self.all("dryRun") {
-            match value {
-                "All" => dry = true,
-                other => {
-                    return Err(ApiError::bad_request(format!(
-                        "dryRun: Unsupported value: {other:?}: supported values: \"All\""
-                    )));
-                }
-            }
-        }
-        Ok(dry)
+    /// Whether nothing shall be stored; other values than `All` were refused.
+    pub fn dry_run(&self) -> bool {
+        self.all("dryRun").any(|value| value == "All")
     }
 
-    pub fn field_validation(&self) -> ApiResult<FieldValidation> {
+    /// How unknown fields are taken; other values were refused.
+    pub fn field_validation(&self) -> FieldValidation {
         match self.get("fieldValidation") {
-            "Strict" => Ok(FieldValidation::Strict),
-            "Ignore" => Ok(FieldValidation::Ignore),
-            "" | "Warn" => Ok(FieldValidation::Warn),
-            other => Err(ApiError::bad_request(format!(
-                "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
-            ))),
+            "Strict" => FieldValidation::Strict,
+            "Ignore" => FieldValidation::Ignore,
+            _ => FieldValidation::Warn,
         }
     }
 }
@@ -131,7 +119,7 @@ mod tests {
         assert_eq!(query.get("labelSelector"), "a=b,c in (d)");
         assert!(query.flag("watch") && !query.flag("absent"));
         assert_eq!(query.number("limit").unwrap(), Some(5));
-        assert!(query.dry_run().unwrap());
+        assert!(query.dry_run());
         assert_eq!(query.get("bad"), "%zz%2");
     }
 }

@@ -162,6 +162,9 @@ async fn list(
     page: Page,
 ) -> ApiResult<Response<ApiBody>> {
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
+    if served.resource.is_custom() && output.form == Form::Object {
+        metadata["continue"] = "".into();
+    }
     if let Some(next) = page.next {
         metadata["continue"] = next.into();
     }

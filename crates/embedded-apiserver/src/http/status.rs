@@ -89,15 +89,31 @@ impl ApiError {
     }
 
     pub fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Self {
-        let kind = match resource.gr.group.is_empty() {
-            true => resource.kind.clone(),
-            false => format!("{}.{}", resource.kind, resource.gr.group),
-        };
-        let mut details = json!({"kind": resource.kind});
-        set(&mut details, "name", name);
-        set(&mut details, "group", &resource.gr.group);
+        Self::invalid_named(&resource.kind, &resource.gr.group, name, errors)
+    }
+
+    /// Options of a request that make no sense.
+    pub fn invalid_options(kind: &str, errors: &[FieldError]) -> Self {
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}", aggregate(errors));
         let causes = errors.iter().map(FieldError::cause).collect();
-        let message = format!("{kind} \"{name}\" is invalid: {}", aggregate(errors));
+        Self::new(422, "Invalid", message)
+            .about(json!({"group": "meta.k8s.io", "kind": kind}))
+            .with_causes(causes)
+    }
+
+    /// Invalid, told by code that knows a name for the kind but not the resource.
+    pub fn invalid_named(kind: &str, group: &str, name: &str, errors: &[FieldError]) -> Self {
+        let qualified = if group.is_empty() {
+            kind.to_owned()
+        } else {
+            format!("{kind}.{group}")
+        };
+        let mut details = json!({});
+        for (field, text) in [("name", name), ("group", group), ("kind", kind)] {
+            set(&mut details, field, text);
+        }
+        let message = format!("{qualified} \"{name}\" is invalid: {}", aggregate(errors));
+        let causes = errors.iter().map(FieldError::cause).collect();
         Self::new(422, "Invalid", message)
             .about(details)
             .with_causes(causes)
@@ -183,7 +199,15 @@ impl From<PatchError> for ApiError {
     fn from(error: PatchError) -> Self {
         match error {
             PatchError::BadRequest(message) => Self::bad_request(message),
-            PatchError::Unprocessable(message) => Self::new(422, "Invalid", message).about(json!({})),
+            PatchError::Unprocessable(why) => {
+                tracing::debug!(%why, "a patch could not be applied");
+                Self::new(
+                    422,
+                    "Invalid",
+                    "the server rejected our request due to an error in our request",
+                )
+                .about(json!({}))
+            }
             PatchError::TooLarge(message) => Self::new(413, "RequestEntityTooLarge", message),
             PatchError::Internal(message) => Self::internal(message),
         }

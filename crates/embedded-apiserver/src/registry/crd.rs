@@ -208,7 +208,13 @@ fn scale(value: &Value) -> Option<ScalePaths> {
     })
 }
 
-fn version(gr: &GroupResource, kind: &str, value: &Value, path: &str) -> Result<Version, Vec<FieldError>> {
+fn version(
+    gr: &GroupResource,
+    kind: &str,
+    value: &Value,
+    path: &str,
+    schema_path: &str,
+) -> Result<Version, Vec<FieldError>> {
     let name = text(value, "/name").to_owned();
     let prefix = |at: &str, errors: Vec<FieldError>| -> Vec<FieldError> {
         errors
@@ -223,17 +229,16 @@ fn version(gr: &GroupResource, kind: &str, value: &Value, path: &str) -> Result<
             })
             .collect()
     };
-    let schema_path = format!("{path}.schema.openAPIV3Schema");
     let schema = value
         .pointer("/schema/openAPIV3Schema")
         .map(Structural::compile)
         .transpose();
-    let schema = schema.map_err(|errors| prefix(&schema_path, errors))?;
+    let schema = schema.map_err(|errors| prefix(schema_path, errors))?;
     let rules = schema
         .as_ref()
         .map(Rules::compile)
         .transpose()
-        .map_err(|errors| prefix(&schema_path, errors))?;
+        .map_err(|errors| prefix(schema_path, errors))?;
     let columns = Columns::custom(value.get("additionalPrinterColumns").unwrap_or(&Value::Null));
     let selectable = value["selectableFields"].as_array().into_iter().flatten();
     let deprecation = (value["deprecated"] == true).then(|| match value["deprecationWarning"].as_str() {
@@ -267,10 +272,25 @@ pub(crate) fn resource(crd: &Value) -> Result<Resource, Vec<FieldError>> {
         .map(Vec::as_slice)
         .unwrap_or_default();
     let (mut versions, mut errors) = (Vec::new(), Vec::new());
+    // Schemas that are the same in all versions are told about once, where the old form of definitions had them.
+    let schema_of = |v: &Value| v.pointer("/schema/openAPIV3Schema").cloned();
+    let shared = listed
+        .windows(2)
+        .all(|pair| schema_of(&pair[0]) == schema_of(&pair[1]));
     for (index, value) in listed.iter().enumerate() {
-        match version(&gr, &kind, value, &format!("spec.versions[{index}]")) {
+        let path = format!("spec.versions[{index}]");
+        let schema_path = match shared {
+            true => "spec.validation.openAPIV3Schema".to_owned(),
+            false => format!("{path}.schema.openAPIV3Schema"),
+        };
+        match version(&gr, &kind, value, &path, &schema_path) {
             Ok(version) => versions.push(version),
-            Err(found) => errors.extend(found),
+            Err(found) => errors.extend(
+                found
+                    .into_iter()
+                    .filter(|e| !errors.contains(e))
+                    .collect::<Vec<_>>(),
+            ),
         }
     }
     if !errors.is_empty() {

@@ -30,7 +30,7 @@ pub(crate) fn validate(crd: &Value, old: Option<&Value>) -> Vec<FieldError> {
         errors.push(FieldError::invalid(
             "metadata.name",
             name,
-            format!("must be spec.names.plural+\".\"+spec.group ({required})"),
+            "must be spec.names.plural+\".\"+spec.group",
         ));
     }
     match group {
@@ -84,13 +84,6 @@ fn versions(crd: &Value, errors: &mut Vec<FieldError>) {
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
-    if listed.is_empty() {
-        errors.push(FieldError::required(
-            "spec.versions",
-            "must have at least one version",
-        ));
-        return;
-    }
     let mut seen = std::collections::BTreeSet::new();
     for (index, version) in listed.iter().enumerate() {
         let (path, name) = (format!("spec.versions[{index}]"), text(version, "/name"));

@@ -58,6 +58,10 @@ impl NameRule {
                 .into_iter()
                 .flatten()
                 .collect(),
+            Self::Label if shown.contains('.') && shown.split('.').all(is_label) => too_long(63)
+                .into_iter()
+                .chain([String::from("must not contain dots")])
+                .collect(),
             Self::Label => [too_long(63), form(is_label(&shown), LABEL)]
                 .into_iter()
                 .flatten()

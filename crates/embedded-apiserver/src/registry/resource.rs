@@ -109,11 +109,14 @@ impl Resource {
             .builtin()
             .map(|row| row.subresources.to_vec())
             .unwrap_or_default();
-        if version.scale.is_some() {
-            all.push("scale");
-        }
-        if version.status {
-            all.push("status");
+        let (scale, status) = (
+            version.scale.is_some().then_some("scale"),
+            version.status.then_some("status"),
+        );
+        // Upstream's order differs between custom and built-in resources.
+        match self.is_custom() {
+            true => all.extend(status.into_iter().chain(scale)),
+            false => all.extend(scale.into_iter().chain(status)),
         }
         all
     }

@@ -90,7 +90,7 @@ fn review(
         },
         object: dynamic(object)?,
         old_object: dynamic(old)?,
-        dry_run: request.query.dry_run()?,
+        dry_run: request.query.dry_run(),
         options: None,
     })
 }

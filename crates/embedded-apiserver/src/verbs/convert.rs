@@ -144,18 +144,29 @@ fn event_to_new(value: &mut Value) {
     for (core, new) in EVENT_FIELDS {
         rename(value, core, new);
     }
+    if let Some(map) = value.as_object_mut() {
+        map.retain(|key, field| !(key.starts_with("reporting") && field == ""));
+    }
 }
 
 fn event_to_core(value: &mut Value) {
     for (core, new) in EVENT_FIELDS {
         rename(value, new, core);
     }
-    // Fields that core/v1 clients take for granted.
-    for (field, empty) in [
+    complete_event(value);
+}
+
+/// Fields that core/v1 clients take for granted.
+pub(crate) fn complete_event(value: &mut Value) {
+    let empty = [
+        ("eventTime", Value::Null),
+        ("reportingComponent", "".into()),
+        ("reportingInstance", "".into()),
         ("source", json!({})),
         ("firstTimestamp", Value::Null),
         ("lastTimestamp", Value::Null),
-    ] {
+    ];
+    for (field, empty) in empty {
         if value.get(field).is_none() {
             value[field] = empty;
         }

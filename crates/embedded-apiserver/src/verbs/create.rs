@@ -58,6 +58,10 @@ async fn create_named(
     warnings: &mut Vec<String>,
 ) -> ApiResult<Answer> {
     meta::stamp_new(call, &mut value);
+    builtin::default(call, &mut value);
+    if !applied {
+        write::own(call, write::Part::Main, None, &mut value);
+    }
     builtin::prepare_create(call, &mut value);
     admit(
         call,
@@ -70,8 +74,8 @@ async fn create_named(
     .await?;
     check_namespace(call, meta::text(&value, "name"))?;
     check_definition(call)?;
-    if !applied {
-        write::own(call, write::Part::Main, None, &mut value);
+    if call.served.resource.is_custom() {
+        meta::warn_finalizers(None, &value, warnings);
     }
     write::validate(call, write::Part::Main, None, &value)?;
     admit(

@@ -10,8 +10,9 @@ use super::get::Selection;
 use super::{Answer, Call, Page, convert, meta};
 use crate::http::request::Request;
 use crate::http::status::{ApiError, ApiResult, success};
+use crate::schema::FieldError;
 use crate::server::{definitions, namespaces};
-use crate::storage::{CommitError, Expect, Object, Write};
+use crate::storage::{CommitError, Expect, GroupResource, Object, Write};
 
 /// The finalizer by which the garbage collector deletes dependents before the owner goes.
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";
@@ -49,15 +50,11 @@ impl DeleteOptions {
             propagation = if orphans { "Orphan" } else { "Background" }.to_owned();
         }
         if !matches!(propagation.as_str(), "" | "Background" | "Foreground" | "Orphan") {
-            return Err(ApiError::new(
-                422,
-                "Invalid",
-                format!(
-                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {propagation:?}: supported values: \"Background\", \"Foreground\", \"Orphan\"",
-                ),
-            ));
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            let error = FieldError::not_supported("propagationPolicy", propagation, &supported);
+            return Err(ApiError::invalid_options("DeleteOptions", &[error]));
         }
-        let dry = query.dry_run()?
+        let dry = query.dry_run()
             || body["dryRun"]
                 .as_array()
                 .is_some_and(|list| list.contains(&json!("All")));
@@ -70,12 +67,15 @@ impl DeleteOptions {
     }
 
     fn check(&self, call: &Call<'_>, object: &Object) -> ApiResult<()> {
+        // Upstream names the kind here, where it names the resource elsewhere.
+        let about = GroupResource::new(&call.gr().group, &call.served.resource.kind);
         if let Some(uid) = self.uid.as_ref().filter(|uid| ***uid != *object.uid) {
             let why = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted \
+                 and then recreated",
                 object.uid
             );
-            return Err(ApiError::conflict(call.gr(), &object.name, &why));
+            return Err(ApiError::conflict(&about, &object.name, &why));
         }
         if let Some(revision) = self
             .revision
@@ -83,10 +83,11 @@ impl DeleteOptions {
             .filter(|revision| **revision != object.revision.to_string())
         {
             let why = format!(
-                "Precondition failed: ResourceVersion in precondition: {revision}, ResourceVersion in object meta: {}",
+                "the ResourceVersion in the precondition ({revision}) does not match the ResourceVersion in record ({}). The \
+                 object might have been modified",
                 object.revision
             );
-            return Err(ApiError::conflict(call.gr(), &object.name, &why));
+            return Err(ApiError::conflict(&about, &object.name, &why));
         }
         Ok(())
     }
@@ -200,9 +201,12 @@ fn mark(call: &Call<'_>, object: &Object, new: &mut Value, finalizers: &[String]
     }
     let now = call.inner.now_text();
     meta::put(new, "deletionTimestamp", now.as_str().into());
-    meta::put(new, "deletionGracePeriodSeconds", 0.into());
-    if let Some(generation) = new["metadata"]["generation"].as_i64() {
-        meta::put(new, "generation", (generation + 1).into());
+    // These two have deletions of their own, which know no grace.
+    if *call.gr() != namespaces() && *call.gr() != definitions() {
+        meta::put(new, "deletionGracePeriodSeconds", 0.into());
+        if let Some(generation) = new["metadata"]["generation"].as_i64() {
+            meta::put(new, "generation", (generation + 1).into());
+        }
     }
     if *call.gr() == namespaces() {
         new["status"]["phase"] = "Terminating".into();

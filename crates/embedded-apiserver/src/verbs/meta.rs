@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Call;
+use crate::http::request::Verb;
 use crate::http::status::{ApiError, ApiResult};
 use crate::registry::builtin::Builtin;
 use crate::registry::names::NameRule;
@@ -121,15 +122,8 @@ pub(crate) fn validate_create(resource: &Resource, value: &Value) -> Vec<FieldEr
 fn validate_common(value: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let metadata = &value["metadata"];
-    for (field, of_strings) in [("labels", true), ("annotations", true)] {
+    for field in ["labels", "annotations"] {
         for (key, entry) in metadata[field].as_object().into_iter().flatten() {
-            if of_strings && !entry.is_string() {
-                errors.push(FieldError::invalid(
-                    format!("metadata.{field}"),
-                    entry.clone(),
-                    format!("{key}: must be a string"),
-                ));
-            }
             if let Some(problem) = qualified_name(key) {
                 errors.push(FieldError::invalid(
                     format!("metadata.{field}"),
@@ -145,13 +139,8 @@ fn validate_common(value: &Value) -> Vec<FieldError> {
         }
     }
     let mut controllers = 0;
-    for (index, owner) in metadata["ownerReferences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        let path = format!("metadata.ownerReferences[{index}]");
+    for owner in metadata["ownerReferences"].as_array().into_iter().flatten() {
+        let path = "metadata.ownerReferences";
         for (field, detail) in [
             ("apiVersion", "version must not be empty"),
             ("kind", "must not be empty"),
@@ -249,12 +238,20 @@ pub(crate) fn carry_over(call: &Call<'_>, current: &Object, old: &Value, new: &m
             return Err(ApiError::conflict(gr, name, crate::http::status::MODIFIED));
         }
     }
+    let replacing = call.request.verb == Verb::Update;
+    if replacing && call.served.resource.is_custom() && (version.is_empty() || version == "0") {
+        let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
+        return Err(ApiError::invalid_named(&gr.resource, &gr.group, name, &[error]));
+    }
     let uid = text(new, "uid");
-    if !uid.is_empty() && uid != &*current.uid {
+    if replacing && !uid.is_empty() && uid != &*current.uid {
+        let folder = match call.served.resource.is_custom() {
+            true => format!("{}/{}", gr.group, gr.resource),
+            false => gr.resource.to_string(),
+        };
         let why = format!(
-            "StorageError: invalid object, Code: 4, Key: /registry/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
+            "StorageError: invalid object, Code: 4, Key: /registry/{folder}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
              Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            call.served.resource.gr,
             current.key(),
             current.uid
         );
@@ -263,15 +260,14 @@ pub(crate) fn carry_over(call: &Call<'_>, current: &Object, old: &Value, new: &m
     for field in [
         "name",
         "namespace",
-        "uid",
         "resourceVersion",
-        "deletionTimestamp",
+        "creationTimestamp",
         "deletionGracePeriodSeconds",
         "generation",
     ] {
         put(new, field, old["metadata"][field].clone());
     }
-    for field in ["creationTimestamp", "generateName"] {
+    for field in ["uid", "deletionTimestamp", "generateName"] {
         if new["metadata"].get(field).is_none() {
             put(new, field, old["metadata"][field].clone());
         }
@@ -281,38 +277,71 @@ pub(crate) fn carry_over(call: &Call<'_>, current: &Object, old: &Value, new: &m
 
 /// Checks metadata of a replacement.
 pub(crate) fn validate_update(old: &Value, new: &Value) -> Vec<FieldError> {
-    let mut errors = validate_common(new);
-    if old["metadata"]["creationTimestamp"] != new["metadata"]["creationTimestamp"] {
-        let value = new["metadata"]["creationTimestamp"].clone();
-        errors.push(FieldError::invalid(
-            "metadata.creationTimestamp",
-            value,
-            "field is immutable",
-        ));
+    let mut fixed = Vec::new();
+    for field in ["uid", "deletionTimestamp"] {
+        if old["metadata"][field] != new["metadata"][field] {
+            let value = new["metadata"][field].clone();
+            fixed.push(FieldError::invalid(
+                format!("metadata.{field}"),
+                value,
+                "field is immutable",
+            ));
+        }
     }
-    if text(old, "deletionTimestamp").is_empty() {
-        return errors;
+    if !text(old, "deletionTimestamp").is_empty() {
+        let list = |v: &Value| {
+            v["metadata"]["finalizers"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default()
+        };
+        let before = list(old);
+        let added: Vec<String> = list(new)
+            .iter()
+            .filter(|f| !before.contains(f))
+            .map(|f| format!("{f}"))
+            .collect();
+        if !added.is_empty() {
+            let added = added.join(", ");
+            let detail = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{added}}}"
+            );
+            fixed.push(FieldError::forbidden("metadata.finalizers", detail));
+        }
     }
+    // Upstream checks this part twice, so its causes are there twice.
+    let mut errors = fixed.clone();
+    errors.extend(fixed);
+    errors.extend(validate_common(new));
+    errors
+}
+
+/// Warns of finalizers without a domain that were not there before.
+pub(crate) fn warn_finalizers(old: Option<&Value>, new: &Value, warnings: &mut Vec<String>) {
     let list = |v: &Value| {
         v["metadata"]["finalizers"]
             .as_array()
             .cloned()
             .unwrap_or_default()
     };
-    let before = list(old);
-    let added: Vec<String> = list(new)
+    let before = old.map(list).unwrap_or_default();
+    for finalizer in list(new)
         .iter()
         .filter(|f| !before.contains(f))
-        .map(|f| format!("{f}"))
-        .collect();
-    if !added.is_empty() {
-        let detail = format!(
-            "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-            added.join(", ")
-        );
-        errors.push(FieldError::forbidden("metadata.finalizers", detail));
+        .filter_map(Value::as_str)
+    {
+        if !finalizer.contains('/') && !matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion") {
+            let path = if finalizer.contains('.') {
+                " including a path (/)"
+            } else {
+                ""
+            };
+            warnings.push(format!(
+                "metadata.finalizers: {finalizer:?}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts \
+                 with other finalizer writers"
+            ));
+        }
     }
-    errors
 }
 
 /// Whether a replacement changes what `metadata.generation` counts: everything but metadata and, where it is a

@@ -10,6 +10,7 @@ pub(crate) mod delete;
 pub(crate) mod get;
 mod input;
 mod meta;
+mod options;
 mod patch;
 mod reviews;
 mod scale;
@@ -129,6 +130,7 @@ pub(crate) async fn dispatch(
         served: &served,
     };
     check_scope(&call)?;
+    options::check(&call)?;
     let answer = match request.subresource.as_str() {
         "" => main(&call, output, warnings).await?,
         _ => subresource::dispatch(&call, warnings).await?,
@@ -141,9 +143,19 @@ fn check_scope(call: &Call<'_>) -> ApiResult<()> {
     if !resource.namespaced && !request.namespace.is_empty() {
         return Err(ApiError::no_such_path());
     }
-    let everywhere_is_fine = matches!(request.verb, Verb::List | Verb::Watch) && request.name.is_empty();
-    if resource.namespaced && request.namespace.is_empty() && !everywhere_is_fine {
-        return Err(ApiError::method_not_allowed());
+    let unnamed = request.name.is_empty();
+    if resource.namespaced && request.namespace.is_empty() {
+        return match request.verb {
+            Verb::List | Verb::Watch if unnamed => Ok(()),
+            _ if unnamed && !resource.is_custom() => Err(ApiError::method_not_allowed()),
+            _ => Err(ApiError::no_such_path()),
+        };
+    }
+    if unnamed && matches!(request.verb, Verb::Update | Verb::Patch) {
+        return Err(match resource.is_custom() {
+            true => ApiError::bad_request("name must be provided"),
+            false => ApiError::method_not_allowed(),
+        });
     }
     Ok(())
 }

@@ -2,15 +2,17 @@
 
 use serde_json::Value;
 
+use super::options::APPLY;
 use super::write::{Part, Replaced, replace, with_writer};
 use super::{Answer, Call, convert, create, input, meta};
 use crate::fieldmanager::{self, ApplyError};
 use crate::http::status::{ApiError, ApiResult};
+use crate::patch;
+use crate::schema::FieldError;
 
 const JSON: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
-const APPLY: &str = "application/apply-patch+yaml";
 
 /// The patch types a resource takes.
 fn accepted(call: &Call<'_>) -> &'static [&'static str] {
@@ -24,7 +26,13 @@ pub(super) async fn patch(call: &Call<'_>, part: Part, warnings: &mut Vec<String
     let accepted = accepted(call);
     let kind = call.request.content_type.as_str();
     if !accepted.contains(&kind) {
-        return Err(ApiError::unsupported_media_type(accepted));
+        return Err(match call.served.resource.is_custom() {
+            true => ApiError::unsupported_media_type(accepted),
+            false => ApiError {
+                details: Some(serde_json::json!({})),
+                ..ApiError::new(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+            },
+        });
     }
     if kind == APPLY {
         return apply(call, part, warnings).await;
@@ -43,12 +51,26 @@ pub(super) async fn patch(call: &Call<'_>, part: Part, warnings: &mut Vec<String
             meta::put(&mut new, "resourceVersion", Value::Null);
         }
         input::identify(call.served, &mut new)?;
-        input::admit_fields(call, &mut new, warnings)?;
+        let text = new.to_string();
+        input::admit_fields(call, &mut new, warnings).map_err(|error| unfit_patch(error, text))?;
         meta::place(call, &mut new)?;
         match replace(call, part, &current, old, new, false, warnings).await? {
             Replaced::Done(answer) => return Ok(answer),
             Replaced::Raced => {}
         }
+    }
+}
+
+/// A patch whose result has unknown fields is itself what is invalid.
+fn unfit_patch(error: ApiError, patched: String) -> ApiError {
+    match error.message.find("strict decoding error: ") {
+        Some(at) => ApiError::invalid_named(
+            "",
+            "",
+            "",
+            &[FieldError::invalid("patch", patched, &error.message[at..])],
+        ),
+        None => error,
     }
 }
 
@@ -61,25 +83,25 @@ fn names_version(body: &[u8]) -> bool {
 fn patched(call: &Call<'_>, old: &Value) -> ApiResult<Value> {
     let body = &call.request.body;
     Ok(match call.request.content_type.as_str() {
-        JSON => differences::json_patch(old, body)?,
-        MERGE => differences::merge_patch(old, body)?,
-        _ => differences::strategic_merge_patch(old, body, &call.version().types)?,
+        JSON => patch::json_patch(old, body)?,
+        MERGE => patch::merge_patch(old, body)?,
+        _ => patch::strategic_merge_patch(old, body, &call.version().types)?,
     })
 }
 
 async fn apply(call: &Call<'_>, part: Part, warnings: &mut Vec<String>) -> ApiResult<Answer> {
     let query = &call.request.query;
-    if query.get("fieldManager").is_empty() {
-        return Err(ApiError::new(
-            422,
-            "Invalid",
-            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-        ));
-    }
-    let mut applied = input::yaml(&call.request.body)
-        .map_err(|e| ApiError::bad_request(format!("error decoding YAML: {e}")))?;
+    let mut applied = input::yaml(&call.request.body).map_err(|e| {
+        ApiError::bad_request(format!(
+            "error decoding YAML: error converting YAML to JSON: {}",
+            e.lines().next().unwrap_or_default()
+        ))
+    })?;
     if !applied.is_object() {
         return Err(ApiError::bad_request("error decoding YAML: not an object"));
+    }
+    if applied["kind"].as_str().unwrap_or_default().is_empty() {
+        return Err(ApiError::bad_request("invalid object type: /, Kind="));
     }
     input::identify(call.served, &mut applied)?;
     loop {
@@ -133,53 +155,6 @@ fn apply_error(call: &Call<'_>, error: ApplyError) -> ApiError {
             let _ = call;
             let causes = conflicts.iter().map(fieldmanager::Conflict::cause).collect();
             ApiError::new(409, "Conflict", message).with_causes(causes)
-        }
-    }
-}
-
-/// Stands in for patch formats that are not written yet.
-pub(super) mod differences {
-    use serde_json::Value;
-
-    use crate::fieldmanager::TypeSchema;
-    use crate::patch::{self, PatchError};
-
-    fn broken(error: impl std::fmt::Display) -> PatchError {
-        PatchError::BadRequest(format!("error decoding patch: {error}"))
-    }
-
-    pub fn json_patch(old: &Value, body: &[u8]) -> Result<Value, PatchError> {
-        match patch::json_patch(old, body)? {
-            Value::Null => {
-                let patch: json_patch::Patch = serde_json::from_slice(body).map_err(broken)?;
-                let mut new = old.clone();
-                json_patch::patch(&mut new, &patch).map_err(|e| {
-                    PatchError::Unprocessable(format!(
-                        "the server rejected our request due to an error in our request: {e}"
-                    ))
-                })?;
-                Ok(new)
-            }
-            new => Ok(new),
-        }
-    }
-
-    pub fn merge_patch(old: &Value, body: &[u8]) -> Result<Value, PatchError> {
-        match patch::merge_patch(old, body)? {
-            Value::Null => {
-                let patch: Value = serde_json::from_slice(body).map_err(broken)?;
-                let mut new = old.clone();
-                json_patch::merge(&mut new, &patch);
-                Ok(new)
-            }
-            new => Ok(new),
-        }
-    }
-
-    pub fn strategic_merge_patch(old: &Value, body: &[u8], types: &TypeSchema) -> Result<Value, PatchError> {
-        match patch::strategic_merge_patch(old, body, types)? {
-            Value::Null => merge_patch(old, body),
-            new => Ok(new),
         }
     }
 }

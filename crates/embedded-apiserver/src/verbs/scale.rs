@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::patch::differences as patch;
 use super::write::{Part, Replaced, replace};
 use super::{Answer, Call, convert, meta};
 use crate::http::request::Verb;
 use crate::http::status::{ApiError, ApiResult};
+use crate::patch;
 use crate::registry::ScalePaths;
 use crate::schema::FieldError;
 
@@ -104,13 +104,19 @@ fn changed(call: &Call<'_>, before: &Value) -> ApiResult<Value> {
         .and_then(Value::as_i64)
         .unwrap_or(0);
     if replicas < 0 {
-        let error = FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
-        return Err(ApiError::new(
-            422,
-            "Invalid",
-            format!("Scale.autoscaling {:?} is invalid: {error}", call.request.name),
-        )
-        .with_causes(vec![error.cause()]));
+        let resource = &call.served.resource;
+        return Err(match resource.is_custom() {
+            true => {
+                let error =
+                    FieldError::invalid(".spec.replicas", replicas, "should be a non-negative integer");
+                ApiError::invalid(resource, &call.request.name, &[error])
+            }
+            false => {
+                let error =
+                    FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+                ApiError::invalid_named("Scale", "autoscaling", &call.request.name, &[error])
+            }
+        });
     }
     Ok(scale)
 }
@@ -123,7 +129,14 @@ pub(super) async fn dispatch(call: &Call<'_>, warnings: &mut Vec<String>) -> Api
         let current = call.current()?;
         let old = convert::value(call.inner, call.served, &current).await?;
         let before = scale_of(paths, &old);
+        let absent = old.pointer(&pointer(&paths.spec)).is_none_or(Value::is_null);
         match call.request.verb {
+            Verb::Get if absent && call.served.resource.is_custom() => {
+                return Err(ApiError::internal(format!(
+                    "the spec replicas field {:?} does not exist",
+                    paths.spec
+                )));
+            }
             Verb::Get => {
                 return Ok(Answer::Plain {
                     code: 200,
@@ -160,7 +173,7 @@ pub(super) async fn dispatch(call: &Call<'_>, warnings: &mut Vec<String>) -> Api
             request: &request,
             served: call.served,
         };
-        match replace(&inner_call, Part::Main, &current, old, new, false, warnings).await? {
+        match replace(&inner_call, Part::Scale, &current, old, new, false, warnings).await? {
             Replaced::Done(Answer::Object { object, .. }) => {
                 let value = convert::value(call.inner, call.served, &object).await?;
                 return Ok(Answer::Plain {

@@ -19,6 +19,7 @@ pub(super) async fn dispatch(call: &Call<'_>, warnings: &mut Vec<String>) -> Api
         "finalize" if declared => part(call, Part::Finalize, warnings).await,
         "approval" if declared => part(call, Part::Approval, warnings).await,
         "eviction" if declared => evict(call).await,
+        _ if resource.is_custom() => Err(call.not_found()),
         _ => Err(ApiError::no_such_path()),
     }
 }

@@ -15,6 +15,8 @@ use crate::storage::{CommitError, Expect, Object, Write};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Main,
+    /// The replicas of the main resource.
+    Scale,
     Status,
     /// `spec.finalizers` of namespaces.
     Finalize,
@@ -26,6 +28,7 @@ impl Part {
     fn name(self) -> &'static str {
         match self {
             Self::Main => "",
+            Self::Scale => "scale",
             Self::Status => "status",
             Self::Finalize => "finalize",
             Self::Approval => "approval",
@@ -49,11 +52,17 @@ fn move_field(new: &mut Value, old: &Value, field: &str) {
     }
 }
 
+/// Whether those who report the status may label the object as well.
+fn reports(call: &Call<'_>) -> bool {
+    let kinds = ["pods", "nodes", "namespaces", "services", "persistentvolumes"];
+    !call.served.resource.is_custom() && kinds.contains(&&*call.gr().resource)
+}
+
 /// Puts back what the part may not change.
 pub(crate) fn protect(call: &Call<'_>, part: Part, old: &Value, new: &mut Value) {
     let resource = &call.served.resource;
     match part {
-        Part::Main => {
+        Part::Main | Part::Scale => {
             if call.version().status {
                 move_field(new, old, "status");
             }
@@ -68,14 +77,11 @@ pub(crate) fn protect(call: &Call<'_>, part: Part, old: &Value, new: &mut Value)
             let mut result = old.clone();
             move_field(&mut result, new, "status");
             // Kubelets and the like label what they report about; of all other objects only the status can change here.
-            let reports = matches!(
-                &*resource.gr.resource,
-                "pods" | "nodes" | "namespaces" | "services" | "persistentvolumes"
-            );
-            let kept: &[&str] = if !resource.is_custom() && reports {
-                &["managedFields", "labels", "annotations", "finalizers"]
-            } else {
-                &["managedFields"]
+            let reports = reports(call);
+            let kept: &[&str] = match (resource.is_custom(), reports) {
+                (true, _) => &["managedFields"],
+                (false, false) => &["managedFields", "annotations", "finalizers"],
+                (false, true) => &["managedFields", "annotations", "finalizers", "labels"],
             };
             for field in kept {
                 meta::put(&mut result, field, new["metadata"][*field].clone());
@@ -91,7 +97,8 @@ fn reset_fields(call: &Call<'_>, part: Part) -> &'static [&'static [&'static str
     match part {
         Part::Main if call.version().status => &[&["status"]],
         Part::Status if call.served.resource.is_custom() => &[&["spec"], &["metadata"]],
-        Part::Status => &[&["spec"]],
+        Part::Status if reports(call) => &[&["spec"]],
+        Part::Status => &[&["spec"], &["metadata", "labels"]],
         _ => &[],
     }
 }
@@ -128,6 +135,15 @@ pub(crate) fn own(call: &Call<'_>, part: Part, old: Option<&Value>, new: &mut Va
     with_writer(call, part, |writer, reset| {
         fieldmanager::record_update(&call.version().types, old, new, writer, reset)
     });
+    if part == Part::Scale
+        && let Some(entries) = new["metadata"]["managedFields"].as_array_mut()
+    {
+        // Upstream records no time for the scale subresource, which also makes these entries the first.
+        entries.sort_by_key(|entry| entry["subresource"] != "scale");
+        for entry in entries.iter_mut().filter(|entry| entry["subresource"] == "scale") {
+            entry.as_object_mut().map(|entry| entry.remove("time"));
+        }
+    }
 }
 
 /// Checks an object that is about to be stored.
@@ -143,18 +159,24 @@ pub(crate) fn validate(call: &Call<'_>, part: Part, old: Option<&Value>, new: &V
         schema::Part::Whole
     };
     if let (Some(schema), Some(rules)) = (&call.version().schema, &call.version().rules) {
-        errors.extend(validate_custom_resource(schema, rules, new, old, checked));
+        // Rules are not evaluated on what is incomplete.
+        let incomplete = errors.iter().any(|e| e.kind == schema::ErrorKind::Required) && !rules.is_empty();
+        if incomplete {
+            errors.extend(schema.validate(new, old));
+            let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to \
+                          complete validation";
+            errors.push(FieldError::invalid("<nil>", Value::Null, detail));
+        } else {
+            errors.extend(validate_custom_resource(schema, rules, new, old, checked));
+        }
     }
-    if resource.is_custom()
-        && old.is_some()
-        && call.request.verb == crate::http::request::Verb::Update
-        && meta::text(new, "resourceVersion").is_empty()
-    {
-        errors.push(FieldError::invalid(
-            "metadata.resourceVersion",
-            0,
-            "must be specified for an update",
-        ));
+    if let Some(paths) = &call.version().scale {
+        let fields = schema::ScaleFields {
+            spec_replicas: &paths.spec,
+            status_replicas: &paths.status,
+            label_selector: paths.selector.as_deref(),
+        };
+        errors.extend(schema::validate_scale(&fields, new, part == Part::Status));
     }
     errors.extend(builtin::validate(call, old, new));
     let name = match meta::text(new, "name") {
@@ -171,7 +193,7 @@ pub(crate) fn validate(call: &Call<'_>, part: Part, old: Option<&Value>, new: &V
 pub(crate) async fn insert(call: &Call<'_>, value: Value) -> ApiResult<Answer> {
     let key = crate::storage::object_key(meta::text(&value, "namespace"), meta::text(&value, "name"));
     let name = meta::text(&value, "name").to_owned();
-    if call.request.query.dry_run()? {
+    if call.request.query.dry_run() {
         return match call.inner.store.get(&call.served.resource.store, &key) {
             Some(_) => Err(ApiError::already_exists(call.gr(), &name)),
             None => Ok(Answer::Preview { code: 201, value }),
@@ -215,10 +237,13 @@ pub(crate) async fn replace(
     warnings: &mut Vec<String>,
 ) -> ApiResult<Replaced> {
     let pinned = !matches!(meta::text(&new, "resourceVersion"), "" | "0");
-    let sent_version = new["metadata"]["resourceVersion"].clone();
     meta::carry_over(call, current, &old, &mut new)?;
+    builtin::default(call, &mut new);
+    if !applied {
+        own(call, part, Some(&old), &mut new);
+    }
     protect(call, part, &old, &mut new);
-    builtin::prepare_update(call, &old, &mut new);
+    builtin::prepare_update(call, Some(&old), &mut new);
     admit(
         call,
         AdmissionPhase::Mutating,
@@ -230,16 +255,14 @@ pub(crate) async fn replace(
     .await?;
     meta::carry_over(call, current, &old, &mut new)?;
     protect(call, part, &old, &mut new);
-    if !applied {
-        own(call, part, Some(&old), &mut new);
+    if call.served.resource.is_custom() {
+        meta::warn_finalizers(Some(&old), &new, warnings);
     }
     let has_generation = call.served.resource.has_generation();
     if has_generation && meta::changes_generation(call.version(), &old, &new) {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0);
         meta::put(&mut new, "generation", (generation + 1).into());
     }
-    // Only for the check whether an update names the version it is based on.
-    meta::put(&mut new, "resourceVersion", sent_version);
     validate(call, part, Some(&old), &new)?;
     meta::put(
         &mut new,
@@ -255,7 +278,7 @@ pub(crate) async fn replace(
         warnings,
     )
     .await?;
-    let dry = call.request.query.dry_run()?;
+    let dry = call.request.query.dry_run();
     let delete = is_finished(call, &new);
     if new == old && !delete && !dry {
         let unchanged = call.inner.store.get(&call.served.resource.store, &current.key());

@@ -33,25 +33,7 @@ fn wishes(call: &Call<'_>) -> ApiResult<Wishes> {
     let query = &call.request.query;
     let revision = query.revision()?;
     let bookmarks = query.flag("allowWatchBookmarks");
-    let invalid = |text: &str| {
-        Err(ApiError::new(
-            422,
-            "Invalid",
-            format!("ListOptions.meta.k8s.io \"\" is invalid: {text}"),
-        ))
-    };
-    let matching = query.get("resourceVersionMatch");
     let streaming = query.has("sendInitialEvents");
-    if streaming && matching != "NotOlderThan" {
-        return invalid(
-            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        );
-    }
-    if !streaming && !matching.is_empty() {
-        return invalid(
-            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        );
-    }
     let sends = streaming && query.flag("sendInitialEvents");
     let initial = if streaming {
         sends
