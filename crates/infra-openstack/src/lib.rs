@@ -5,6 +5,8 @@
 #![allow(clippy::duplicated_attributes, reason = "every print column has a `type_`")]
 
 pub mod api;
+pub mod cloud;
 mod crds;
+pub mod fake;
 
 pub use crds::crds;

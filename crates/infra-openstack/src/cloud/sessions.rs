@@ -1,0 +1,98 @@
+//! One session per identity, shared by all objects that use it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use super::{CloudError, Session, Tools, clouds_yaml};
+
+/// A session that nobody used for so long is dropped.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Everything that makes a session what it is, hashed: other credentials, region or authorities are another session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdentityKey([u8; 32]);
+
+/// What an identity is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// The content of clouds.yaml.
+    pub clouds_yaml: &'a [u8],
+    /// The entry in it.
+    pub cloud_name: &'a str,
+    /// The region, if the object names one.
+    pub region: Option<&'a str>,
+    /// Authorities in PEM, if there are any.
+    pub cacert: Option<&'a [u8]>,
+}
+
+impl Identity<'_> {
+    /// The key of its session.
+    pub fn key(&self) -> IdentityKey {
+        let mut hash = Sha256::new();
+        let parts = [
+            Some(self.clouds_yaml),
+            Some(self.cloud_name.as_bytes()),
+            self.region.map(str::as_bytes),
+            self.cacert,
+        ];
+        for part in parts {
+            // With lengths, so that no two identities run together.
+            hash.update([u8::from(part.is_some())]);
+            let part = part.unwrap_or_default();
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        IdentityKey(hash.finalize().into())
+    }
+}
+
+/// The sessions of a process.
+#[derive(Debug)]
+pub struct Sessions {
+    tools: Tools,
+    open: Mutex<BTreeMap<IdentityKey, (Arc<Session>, Instant)>>,
+}
+
+impl Sessions {
+    /// No sessions yet.
+    pub fn new(tools: Tools) -> Self {
+        Self {
+            tools,
+            open: Mutex::default(),
+        }
+    }
+
+    /// The session of an identity.
+    pub fn get(&self, identity: Identity<'_>) -> Result<Arc<Session>, CloudError> {
+        let key = identity.key();
+        let now = Instant::now();
+        let mut open = self.open.lock();
+        open.retain(|_, (_, used)| now.duration_since(*used) < IDLE);
+        if let Some((session, used)) = open.get_mut(&key) {
+            *used = now;
+            return Ok(session.clone());
+        }
+        let cloud = clouds_yaml::parse(
+            identity.clouds_yaml,
+            identity.cloud_name,
+            identity.region,
+            identity.cacert,
+        )?;
+        let session = Arc::new(Session::new(cloud, self.tools.clone())?);
+        open.insert(key, (session.clone(), now));
+        Ok(session)
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
