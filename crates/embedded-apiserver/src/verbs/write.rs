@@ -170,7 +170,7 @@ pub(crate) fn validate(call: &Call<'_>, part: Part, old: Option<&Value>, new: &V
             errors.extend(validate_custom_resource(schema, rules, new, old, checked));
         }
     }
-    if let Some(paths) = &call.version().scale {
+    if let Some(paths) = call.version().scale.as_ref().filter(|_| resource.is_custom()) {
         let fields = schema::ScaleFields {
             spec_replicas: &paths.spec,
             status_replicas: &paths.status,
