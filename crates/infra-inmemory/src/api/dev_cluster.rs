@@ -17,6 +17,7 @@ use super::common::{DevDeprecatedStatus, DevInitializationStatus};
     group = "infrastructure.cluster.x-k8s.io",
     version = "v1beta2",
     kind = "DevCluster",
+    doc = "The simulated infrastructure of a Cluster.",
     plural = "devclusters",
     namespaced,
     status = "DevClusterStatus",

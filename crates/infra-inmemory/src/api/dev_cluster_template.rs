@@ -13,6 +13,7 @@ use super::dev_cluster::DevClusterSpec;
     group = "infrastructure.cluster.x-k8s.io",
     version = "v1beta2",
     kind = "DevClusterTemplate",
+    doc = "What DevClusters are made from.",
     plural = "devclustertemplates",
     namespaced,
     derive = "Default",

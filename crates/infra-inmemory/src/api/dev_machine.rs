@@ -14,6 +14,7 @@ use super::common::{DevDeprecatedStatus, DevInitializationStatus};
     group = "infrastructure.cluster.x-k8s.io",
     version = "v1beta2",
     kind = "DevMachine",
+    doc = "The simulated infrastructure of a Machine.",
     plural = "devmachines",
     namespaced,
     status = "DevMachineStatus",

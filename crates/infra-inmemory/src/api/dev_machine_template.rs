@@ -13,6 +13,7 @@ use super::{common::ResourceList, dev_machine::DevMachineSpec};
     group = "infrastructure.cluster.x-k8s.io",
     version = "v1beta2",
     kind = "DevMachineTemplate",
+    doc = "What DevMachines are made from.",
     plural = "devmachinetemplates",
     namespaced,
     status = "DevMachineTemplateStatus",

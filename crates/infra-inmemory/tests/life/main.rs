@@ -8,7 +8,7 @@
     reason = "helpers of tests may fail loudly"
 )]
 
-mod parity;
+mod definitions;
 mod simulated;
 mod sockets;
 mod support;

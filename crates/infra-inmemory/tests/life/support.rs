@@ -120,8 +120,11 @@ impl Bench {
         bench
     }
 
-    /// Starts the controllers.
+    /// Starts the controllers; `LOG=1` shows what they log.
     pub fn start(&mut self) {
+        if std::env::var_os("LOG").is_some() {
+            capi_runtime::cli::init_logs(4, false);
+        }
         let mut builder = Manager::builder(self.server.client_as("manager"))
             .clock(self.clock.clone())
             .randomness(Arc::new(SeededRandomness::new(3)))

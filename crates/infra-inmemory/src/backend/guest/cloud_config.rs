@@ -274,6 +274,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_bootstrap_provider_renders_is_accepted() {
+        let text = include_str!("../../../testdata/rendered/everything.cloud-config");
+        let rendered = text.strip_prefix("## template: jinja\n").unwrap();
+        let config = parse(rendered).unwrap();
+        assert_eq!(config.files["/opt/blob"], b"blob\n");
+        assert_eq!(config.files["/opt/dos"], b"one\r\ntwo\r\n");
+        assert!(config.files["/opt/plain"].starts_with(b"  indented first line\n"));
+        assert_eq!(config.commands.len(), 4);
+        assert_eq!(config.commands[2][..2], ["kubeadm", "init"]);
+    }
+
+    #[test]
     fn files_are_decoded_and_appended() {
         let config = parse(
             "#cloud-config\nwrite_files:\n- {path: /a, content: \"YWI=\", encoding: base64, permissions: '0640', owner: 'root:root'}\n\

@@ -311,6 +311,26 @@ mod tests {
     }
 
     #[test]
+    fn what_the_bootstrap_provider_renders_is_accepted() {
+        for text in [
+            include_str!("../../../testdata/rendered/v1beta3-cluster.yaml"),
+            include_str!("../../../testdata/rendered/v1beta3-init.yaml"),
+            include_str!("../../../testdata/rendered/v1beta3-join.yaml"),
+            include_str!("../../../testdata/rendered/v1beta4-cluster.yaml"),
+            include_str!("../../../testdata/rendered/v1beta4-init.yaml"),
+            include_str!("../../../testdata/rendered/v1beta4-join.yaml"),
+        ] {
+            let document: Value = serde_saphyr::from_str(text).unwrap();
+            let version = ApiVersion::parse(document["apiVersion"].as_str().unwrap()).unwrap();
+            assert_eq!(
+                check(document["kind"].as_str().unwrap(), version, &document),
+                Ok(()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn fields_of_the_other_version_are_refused() {
         refuse(
             "ClusterConfiguration",

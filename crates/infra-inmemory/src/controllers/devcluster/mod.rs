@@ -22,7 +22,7 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
 
 use self::plan::{Observed, Plan, plan};
-use super::secrets;
+use super::{is_paused, secrets, taken_in_charge};
 use crate::{
     api::{DEV_CLUSTER_FINALIZER, DevCluster},
     backend::{Endpoint, World},
@@ -95,10 +95,12 @@ impl Reconciler for DevClusterReconciler {
         let cluster_paused = cluster
             .as_ref()
             .is_some_and(|cluster| cluster.spec.paused.unwrap_or_default());
+        if is_paused(cluster_paused, &*dev_cluster) {
+            ctx.stop_if_paused(cluster_paused, &*dev_cluster).await?;
+            return Ok(Next::Done);
+        }
         if meta::is_deleting(&dev_cluster.metadata) {
-            if !meta::has_finalizer(&dev_cluster.metadata, DEV_CLUSTER_FINALIZER)
-                || ctx.stop_if_paused(cluster_paused, &*dev_cluster).await?
-            {
+            if !meta::has_finalizer(&dev_cluster.metadata, DEV_CLUSTER_FINALIZER) {
                 return Ok(Next::Done);
             }
             if let Some(owner) = &owner {
@@ -111,9 +113,9 @@ impl Reconciler for DevClusterReconciler {
         let Some(cluster) = cluster else {
             return Ok(Next::Done);
         };
-        if ctx.ensure_finalizer(&*dev_cluster, DEV_CLUSTER_FINALIZER).await?
-            || ctx.stop_if_paused(cluster_paused, &*dev_cluster).await?
-        {
+        if !meta::has_finalizer(&dev_cluster.metadata, DEV_CLUSTER_FINALIZER) {
+            let after = taken_in_charge(&*dev_cluster, DEV_CLUSTER_FINALIZER, ctx.now());
+            ctx.patch(&*dev_cluster, &after).await?;
             return Ok(Next::Done);
         }
         let observed = Observed {
@@ -131,7 +133,7 @@ impl DevClusterReconciler {
         let (before, cluster) = (&observed.dev_cluster, &observed.cluster);
         match plan {
             Plan::Unsupported(draft) => {
-                let mut after = before.clone();
+                let mut after = taken_in_charge(before, DEV_CLUSTER_FINALIZER, ctx.now());
                 conditions::set(&mut after, draft, ctx.now());
                 ctx.patch(before, &after).await?;
             }
@@ -156,7 +158,9 @@ impl DevClusterReconciler {
                 {
                     self.world.use_authority(cluster, &authority)?;
                 }
-                ctx.patch(before, &plan::provisioned(observed, &endpoint)).await?;
+                let after = taken_in_charge(before, DEV_CLUSTER_FINALIZER, ctx.now());
+                ctx.patch(before, &plan::provisioned(after, cluster, &endpoint))
+                    .await?;
             }
         }
         Ok(())

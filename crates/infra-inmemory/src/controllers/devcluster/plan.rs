@@ -83,11 +83,10 @@ fn was_provisioned(dev_cluster: &DevCluster) -> bool {
         == Some(true)
 }
 
-/// The DevCluster once its workload cluster exists at `endpoint`.
-pub fn provisioned(observed: &Observed, endpoint: &Endpoint) -> DevCluster {
-    let mut after = observed.dev_cluster.clone();
+/// The DevCluster once the workload cluster of `cluster` exists at `endpoint`.
+pub fn provisioned(mut after: DevCluster, cluster: &Key, endpoint: &Endpoint) -> DevCluster {
     let annotations = after.metadata.annotations.get_or_insert_default();
-    annotations.insert(LISTENER_ANNOTATION.to_owned(), observed.cluster.to_string());
+    annotations.insert(LISTENER_ANNOTATION.to_owned(), cluster.to_string());
     after.spec.control_plane_endpoint = Some(APIEndpoint {
         host: Some(endpoint.host.clone()),
         port: Some(i32::from(endpoint.port)),
@@ -172,13 +171,12 @@ mod tests {
 
     #[test]
     fn a_provisioned_cluster_says_where_it_is() {
-        let after = provisioned(
-            &observed(None, false),
-            &Endpoint {
-                host: "10.0.0.2".into(),
-                port: 20_000,
-            },
-        );
+        let before = observed(None, false);
+        let endpoint = Endpoint {
+            host: "10.0.0.2".into(),
+            port: 20_000,
+        };
+        let after = provisioned(before.dev_cluster, &before.cluster, &endpoint);
         assert_eq!(after.metadata.annotations.unwrap()[LISTENER_ANNOTATION], "ns/c");
         let endpoint = after.spec.control_plane_endpoint.unwrap();
         assert_eq!(

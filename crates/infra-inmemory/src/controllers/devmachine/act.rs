@@ -13,8 +13,15 @@ use crate::{
     error::Error,
 };
 
-/// Does what the plan says, and reports how far it came even if a step failed.
-pub async fn act(ctx: &Context, world: &World, observed: &Observed, mut plan: Plan) -> Result<Next, Error> {
+/// Does what the plan says, and reports how far it came even if a step failed. `after` is the object to report on, with
+/// what else is to be written of it.
+pub async fn act(
+    ctx: &Context,
+    world: &World,
+    observed: &Observed,
+    mut plan: Plan,
+    after: DevMachine,
+) -> Result<Next, Error> {
     let mut failure = None;
     for action in std::mem::take(&mut plan.actions) {
         if let Err(error) = take(world, observed, &action).await {
@@ -26,7 +33,7 @@ pub async fn act(ctx: &Context, world: &World, observed: &Observed, mut plan: Pl
             break;
         }
     }
-    report(ctx, observed, &plan).await?;
+    report(ctx, observed, &plan, after).await?;
     match failure {
         Some(error) => Err(error),
         None => Ok(plan.next.map_or(Next::Done, Next::After)),
@@ -77,9 +84,8 @@ fn provider_id(dev_machine: &DevMachine) -> String {
         .unwrap_or_else(|| format!("in-memory://{name}"))
 }
 
-async fn report(ctx: &Context, observed: &Observed, plan: &Plan) -> Result<(), Error> {
+async fn report(ctx: &Context, observed: &Observed, plan: &Plan, mut after: DevMachine) -> Result<(), Error> {
     let before = &observed.dev_machine;
-    let mut after = before.clone();
     if plan.provisioned {
         after.spec.provider_id = Some(provider_id(before));
         let status = after.status.get_or_insert_default();

@@ -20,6 +20,7 @@ pub use self::{
     conditions::{Part, State},
     timing::TimingError,
 };
+use super::{is_paused, taken_in_charge};
 use crate::{
     api::{DEV_MACHINE_FINALIZER, DevCluster, DevMachine},
     backend::World,
@@ -51,8 +52,8 @@ pub fn controller(world: World) -> Controller<DevMachine> {
             }
         })
         .watches_changes::<DevCluster>(|old, new, stores| match (old, new) {
-            (None, Some(dev_cluster)) => {
-                let clusters = owners_of_kind::<Cluster>(&dev_cluster.metadata);
+            (old, Some(new)) if old.is_none_or(|old| old.spec != new.spec) => {
+                let clusters = owners_of_kind::<Cluster>(&new.metadata);
                 clusters
                     .iter()
                     .flat_map(|cluster| machines_of(cluster, stores))
@@ -109,36 +110,41 @@ impl Reconciler for DevMachineReconciler {
         let paused = cluster
             .as_ref()
             .is_some_and(|cluster| cluster.spec.paused.unwrap_or_default());
+        if is_paused(paused, &*dev_machine) {
+            ctx.stop_if_paused(paused, &*dev_machine).await?;
+            return Ok(Next::Done);
+        }
         if meta::is_deleting(&dev_machine.metadata) {
-            if !meta::has_finalizer(&dev_machine.metadata, DEV_MACHINE_FINALIZER)
-                || ctx.stop_if_paused(paused, &*dev_machine).await?
-            {
-                return Ok(Next::Done);
+            if meta::has_finalizer(&dev_machine.metadata, DEV_MACHINE_FINALIZER) {
+                self.world.delete_machine(key).await?;
+                ctx.remove_finalizer(&*dev_machine, DEV_MACHINE_FINALIZER).await?;
             }
-            self.world.delete_machine(key).await?;
-            ctx.remove_finalizer(&*dev_machine, DEV_MACHINE_FINALIZER).await?;
             return Ok(Next::Done);
         }
         // The Machine sets the owner reference and the label; that brings us back.
         let (Some(machine), Some(cluster)) = (machine, cluster) else {
             return Ok(Next::Done);
         };
-        if ctx.ensure_finalizer(&*dev_machine, DEV_MACHINE_FINALIZER).await?
-            || ctx.stop_if_paused(paused, &*dev_machine).await?
-        {
-            return Ok(Next::Done);
-        }
+        let mut after = taken_in_charge(&*dev_machine, DEV_MACHINE_FINALIZER, ctx.now());
         match observe::observe(ctx, &self.world, &dev_machine, &machine, &cluster).await? {
-            Sight::Nothing => Ok(Next::Done),
+            Sight::Nothing => {
+                ctx.patch(&*dev_machine, &after).await?;
+                Ok(Next::Done)
+            }
             Sight::Unsupported(draft) => {
-                let mut after = (*dev_machine).clone();
                 capi_api::conditions::set(&mut after, draft, ctx.now());
                 ctx.patch(&*dev_machine, &after).await?;
                 Ok(Next::Done)
             }
             Sight::Observed(observed) => {
                 let plan = plan::plan(&observed, ctx.now());
-                Ok(act::act(ctx, &self.world, &observed, plan).await?)
+                let unprotected = !meta::has_finalizer(&dev_machine.metadata, DEV_MACHINE_FINALIZER);
+                if unprotected && !plan.actions.is_empty() {
+                    // Nothing is made that nobody would clean up; the write brings us back.
+                    ctx.patch(&*dev_machine, &after).await?;
+                    return Ok(Next::Done);
+                }
+                Ok(act::act(ctx, &self.world, &observed, plan, after).await?)
             }
         }
     }
