@@ -105,20 +105,38 @@ pub fn describe(error: &kube::Error) -> String {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         kube::Error::Api(status) => format!("{} ({})", status.reason, status.code),
         kube::Error::Service(source) => chain(source.as_ref()),
-        other => chain(other),
+        other => joined(other),
+    }
+}
+
+fn joined(error: &(dyn StdError + 'static)) -> String {
+    match error.source() {
+        Some(cause) => {
+            let (text, cause) = (error.to_string(), joined(cause));
+            if text.contains(&cause) {
+                text
+            } else {
+                format!("{text}: {cause}")
+            }
+        }
+        None => error.to_string(),
     }
 }
 
 /// An error with all its causes, once each.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let part = next.to_string();
-        if !text.contains(&part) {
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let client_error = error.downcast_ref::<kube::Error>();
+        let part = client_error.map_or_else(|| error.to_string(), describe);
+        if text.is_empty() {
+            text = part;
+        } else if !text.contains(&part) {
             text = format!("{text}: {part}");
         }
-        cause = next.source();
+        // What is below a client's error is in its description already.
+        next = error.source().filter(|_| client_error.is_none());
     }
     text
 }
@@ -304,5 +322,59 @@ impl Next {
             (Next::After(a), Next::After(b)) => Next::After(a.min(b)),
             (Next::Done, next) | (next, Next::Done) => next,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("simulated cluster: {}", describe(.0))]
+    struct Outer(#[source] kube::Error);
+
+    fn refused() -> kube::Error {
+        kube::Error::Api(
+            kube::core::Status::failure("it is wrong", "Invalid")
+                .with_code(422)
+                .boxed(),
+        )
+    }
+
+    #[test]
+    fn a_failure_says_everything_once() {
+        let failure = Failure::transient(Outer(refused()));
+        assert_eq!(failure.to_string(), "simulated cluster: it is wrong");
+        let error = Error::api("create", "Machine", &Key::new("ns", "m"), refused());
+        assert_eq!(
+            Failure::from(error).to_string(),
+            "create Machine ns/m: it is wrong"
+        );
+        let unreachable = kube::Error::Service("no connection to h:1: refused".into());
+        assert_eq!(
+            Failure::transient(unreachable).to_string(),
+            "no connection to h:1: refused"
+        );
+    }
+
+    #[test]
+    fn errors_of_the_api_server_have_classes() {
+        let status = |code: u16, reason: &str| {
+            let status = kube::core::Status::failure("x", reason).with_code(code).boxed();
+            Error::api("patch", "Machine", &Key::default(), kube::Error::Api(status))
+        };
+        for (error, class) in [
+            (status(409, "Conflict"), Class::Conflict),
+            (status(409, "AlreadyExists"), Class::Conflict),
+            (status(422, "Invalid"), Class::Transient),
+            (status(500, "InternalError"), Class::Transient),
+            (status(403, "Forbidden"), Class::Transient),
+        ] {
+            assert_eq!(error.class(), class, "{error:?}");
+        }
+        assert!(status(404, "NotFound").is_not_found());
+        assert!(
+            status(409, "AlreadyExists").is_already_exists() && !status(409, "AlreadyExists").is_conflict()
+        );
     }
 }
