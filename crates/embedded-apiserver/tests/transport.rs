@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use common::*;
 use embedded_apiserver::{ByteStream, PortForward};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{ListParams, PostParams};
+use futures::StreamExt;
+use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
@@ -189,6 +190,10 @@ async fn https_serves_objects_watches_and_port_forward() {
     let mut reply = [0; 5];
     stream.read_exact(&mut reply).await.unwrap();
     assert_eq!(&reply, b"hello");
+    let mut watch = maps.watch(&WatchParams::default(), "0").await.unwrap().boxed();
+    assert!(matches!(watch.next().await, Some(Ok(WatchEvent::Added(_)))));
     stop.cancel();
+    assert!(watch.next().await.is_none(), "watches end when serving ends");
+    drop((watch, stream, forward));
     serving.await.unwrap().unwrap();
 }

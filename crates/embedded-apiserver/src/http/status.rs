@@ -209,7 +209,7 @@ impl From<PatchError> for ApiError {
                 .about(json!({}))
             }
             PatchError::TooLarge(message) => Self::new(413, "RequestEntityTooLarge", message),
-            PatchError::Internal(message) => Self::internal(message),
+            PatchError::Internal(message) => Self::new(500, "", message),
         }
     }
 }

@@ -12,6 +12,8 @@ use http_body_util::{BodyExt, Either};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{portforward, serve};
 use crate::http::body::ApiBody;
 use crate::http::handle;
@@ -170,7 +172,7 @@ async fn upgrade(
 ) -> Result<Response<EitherBody>, BoxError> {
     let (near, far) = tokio::io::duplex(PIPE);
     tokio::spawn(async move {
-        serve::connection(server, TokioIo::new(far), local_user(), std::future::pending()).await
+        serve::connection(server, TokioIo::new(far), local_user(), CancellationToken::new()).await
     });
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await?;
     tokio::spawn(async move {

@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::StreamExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -14,23 +16,34 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::client::answer;
+use crate::http::body::ApiBody;
 use crate::http::request::User;
 use crate::server::Server;
 
-/// Serves one connection until it ends or `stop` is done; then requests in flight are finished.
-pub(crate) async fn connection<I>(server: Server, io: TokioIo<I>, user: User, stop: impl Future<Output = ()>)
+/// How long requests in flight may take when serving ends.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Serves one connection until it ends or `stop` is cancelled; then watches end and requests in flight are finished.
+pub(crate) async fn connection<I>(server: Server, io: TokioIo<I>, user: User, stop: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let shutdown = server.inner.shutdown.clone();
+    let (shutdown, stopped) = (server.inner.shutdown.clone(), stop.clone());
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let (inner, user) = (server.inner.clone(), user.clone());
-        async move { Ok::<_, Infallible>(answer(&inner, request, user).await) }
+        let (inner, user, stop) = (server.inner.clone(), user.clone(), stop.clone());
+        async move {
+            let response = answer(&inner, request, user).await;
+            Ok::<_, Infallible>(response.map(|body| match body {
+                ApiBody::Stream(stream) => {
+                    ApiBody::Stream(Box::pin(stream.take_until(stop.cancelled_owned())))
+                }
+                whole => whole,
+            }))
+        }
     });
     let builder = auto::Builder::new(TokioExecutor::new());
     let serving = builder.serve_connection_with_upgrades(io, service);
     tokio::pin!(serving);
-    tokio::pin!(stop);
     let result = tokio::select! {
         biased;
         result = serving.as_mut() => result,
@@ -38,7 +51,7 @@ where
             serving.as_mut().graceful_shutdown();
             serving.await
         }
-        () = stop => {
+        () = stopped.cancelled() => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -70,7 +83,7 @@ impl Server {
             name: "system:admin".to_owned(),
             groups: vec!["system:masters".to_owned()],
         };
-        connection(self.clone(), TokioIo::new(io), user, std::future::pending()).await;
+        connection(self.clone(), TokioIo::new(io), user, CancellationToken::new()).await;
     }
 
     /// Serves HTTPS (HTTP/1.1 and, where the client offers it, HTTP/2) until `shutdown` is cancelled, then finishes what is in
@@ -83,7 +96,7 @@ impl Server {
     ) -> std::io::Result<()> {
         let acceptor = TlsAcceptor::from(tls);
         let stop = self.inner.shutdown.child_token();
-        let tasks = TaskTracker::new();
+        let (tasks, kill) = (TaskTracker::new(), CancellationToken::new());
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -96,30 +109,28 @@ impl Server {
                 Err(error) => {
                     // Out of descriptors, most likely; the next connection may find one again.
                     tracing::warn!(%error, "accepting a connection failed");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
             let (server, acceptor, stop) = (self.clone(), acceptor.clone(), stop.clone());
-            tasks.spawn(async move {
+            tasks.spawn(kill.clone().run_until_cancelled_owned(async move {
                 let _ = stream.set_nodelay(true);
                 match acceptor.accept(stream).await {
                     Ok(stream) => {
                         let user = certificate_user(stream.get_ref().1);
-                        connection(server, TokioIo::new(stream), user, stop.cancelled_owned()).await;
+                        connection(server, TokioIo::new(stream), user, stop).await;
                     }
                     Err(error) => tracing::debug!(%error, "TLS handshake failed"),
                 }
-            });
+            }));
         }
         stop.cancel();
         tasks.close();
-        // Watches would hold their connections for long; they are told to go, and the rest gets a moment.
-        if tokio::time::timeout(std::time::Duration::from_secs(2), tasks.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
             tracing::debug!("connections were still open at shutdown");
+            kill.cancel();
+            tasks.wait().await;
         }
         Ok(())
     }

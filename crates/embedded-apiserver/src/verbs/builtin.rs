@@ -128,9 +128,8 @@ fn secret_errors(old: Option<&Value>, new: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let mut size = 0;
     for (key, value) in new["data"].as_object().into_iter().flatten() {
-        match value.as_str().map(|text| STANDARD.decode(text)) {
-            Some(Ok(bytes)) => size += bytes.len(),
-            _ => {}
+        if let Some(Ok(bytes)) = value.as_str().map(|text| STANDARD.decode(text)) {
+            size += bytes.len();
         }
         data_key("data", key, &mut errors);
     }
