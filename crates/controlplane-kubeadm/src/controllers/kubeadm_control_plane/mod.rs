@@ -1,7 +1,7 @@
 //! The controller of KubeadmControlPlane.
 //!
 //! `observe` gathers a [`world::World`], `plan` decides, `act` writes, `status` reports. Everything that decides is pure
-//! and lives in modules of its own: certificates, machines, up_to_date, preflight, availability, machine_conditions.
+//! and lives in modules of its own: certificates, machines, up_to_date, preflight, availability, machine_conditions, progress.
 
 mod act;
 mod availability;
@@ -12,6 +12,7 @@ mod machines;
 mod observe;
 mod plan;
 mod preflight;
+mod progress;
 mod status;
 mod up_to_date;
 mod world;
