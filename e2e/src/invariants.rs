@@ -17,8 +17,12 @@ pub async fn check(simulation: &Simulation) -> Result<(), String> {
     nodes_match_machines(simulation, &inventory).await
 }
 
-/// For so long, no controller attempts a write, not even one that fails.
+/// How long the last status writes of a change may take: what counts Machines is written at most once a second.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// Once settled, no controller attempts a write for so long, not even one that fails.
 pub async fn at_rest(simulation: &Simulation, duration: Duration) -> Result<(), String> {
+    tokio::time::sleep(SETTLE).await;
     let start = simulation.journal.lines().len();
     tokio::time::sleep(duration).await;
     let attempts = simulation.journal.write_attempts_since(start);

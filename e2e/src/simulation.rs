@@ -210,8 +210,13 @@ impl Simulation {
         reached: impl Fn(&Inventory) -> bool,
     ) -> Result<Duration, String> {
         let start = Instant::now();
+        let mut inventory = self.inventory().await;
+        let mut seen = self.server.revision();
         loop {
-            let inventory = self.inventory().await;
+            if self.server.revision() != seen {
+                seen = self.server.revision();
+                inventory = self.inventory().await;
+            }
             if reached(&inventory) {
                 return Ok(start.elapsed());
             }
