@@ -9,7 +9,7 @@ const MOST_OPERATIONS: usize = 10_000;
 
 /// Applies a patch document to an object.
 pub(super) fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
-    let patch: Value = serde_json::from_slice(patch).map_err(|e| unreadable(&e))?;
+    let patch: Value = serde_json::from_slice(patch).map_err(|e| unreadable(patch, &e))?;
     let operations = match patch {
         Value::Array(operations) => operations,
         Value::Null => Vec::new(),

@@ -35,7 +35,7 @@ pub fn json_patch(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
 
 /// Applies an RFC 7386 patch (`application/merge-patch+json`).
 pub fn merge_patch(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
-    let patch: Value = serde_json::from_slice(patch).map_err(|e| unreadable(&e))?;
+    let patch: Value = serde_json::from_slice(patch).map_err(|e| unreadable(patch, &e))?;
     match patch {
         Value::Object(patch) => {
             let mut result = object.clone();
@@ -52,7 +52,7 @@ pub fn merge_patch(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
 
 /// Applies a strategic merge patch (`application/strategic-merge-patch+json`) to a built-in kind.
 pub fn strategic_merge_patch(object: &Value, patch: &[u8], kind: &TypeSchema) -> Result<Value, PatchError> {
-    let patch: Value = serde_json::from_slice(patch).map_err(|e| PatchError::BadRequest(e.to_string()))?;
+    let patch: Value = serde_json::from_slice(patch).map_err(|e| PatchError::BadRequest(go_syntax_error(patch, &e)))?;
     match (object, patch) {
         (Value::Object(object), Value::Object(patch)) => {
             strategic::apply(object.clone(), patch, &kind.root).map(Value::Object)
@@ -64,8 +64,26 @@ pub fn strategic_merge_patch(object: &Value, patch: &[u8], kind: &TypeSchema) ->
     }
 }
 
-fn unreadable(error: &serde_json::Error) -> PatchError {
-    PatchError::BadRequest(format!("error decoding patch: {error}"))
+fn unreadable(text: &[u8], error: &serde_json::Error) -> PatchError {
+    PatchError::BadRequest(format!("error decoding patch: {}", go_syntax_error(text, error)))
+}
+
+/// What Go's decoder says about malformed JSON, as far as the place of the error tells.
+fn go_syntax_error(text: &[u8], error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        return "unexpected end of JSON input".to_owned();
+    }
+    let line = text.split(|b| *b == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let found = line.get(error.column().saturating_sub(1)).copied().unwrap_or_default();
+    let place = match error.to_string() {
+        text if text.starts_with("trailing characters") => "after top-level value",
+        text if text.starts_with("key must be a string") => "looking for beginning of object key string",
+        text if text.starts_with("expected `:`") => "after object key",
+        text if text.starts_with("expected `,` or `}`") => "after object key:value pair",
+        text if text.starts_with("expected `,` or `]`") => "after array element",
+        _ => "looking for beginning of value",
+    };
+    format!("invalid character {:?} {place}", char::from(found))
 }
 
 fn go_kind(value: &Value) -> &'static str {

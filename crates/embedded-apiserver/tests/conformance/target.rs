@@ -21,6 +21,8 @@ pub struct Step {
     accept: String,
     body: Option<String>,
     only: Vec<String>,
+    /// The uid in the answer is known under this name from then on: `{name}`.
+    save: String,
 }
 
 /// Requests that build on each other, in a namespace of their own.
@@ -91,6 +93,7 @@ impl Step {
             accept,
             body,
             only,
+            save: text("save"),
         }
     }
 }
@@ -161,10 +164,8 @@ impl Target {
 
     /// Runs a case; one normalised answer for each step.
     pub async fn run(&self, case: &Case) -> Vec<Value> {
-        let namespace = format!("{}-x", case.namespace);
-        let path = format!("/api/v1/namespaces/{namespace}");
-        self.send("DELETE", &path, "application/json", "", None).await;
-        self.until(&path, 404).await;
+        // A name of its own for each run: namespaces of earlier runs may still be terminating.
+        let namespace = format!("{}-{}", case.namespace, std::process::id());
         let created = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         let (code, body, _) = self
             .send(
@@ -177,9 +178,15 @@ impl Target {
             .await;
         assert_eq!(code, 201, "{body}");
         let mut version = String::new();
+        let mut names = vec![("ns".to_owned(), namespace.clone())];
         let mut answers = Vec::new();
         for step in &case.steps {
-            let fill = |text: &str| text.replace("{ns}", &namespace).replace("{rv}", &version);
+            let fill = |text: &str| {
+                let text = text.replace("{rv}", &version);
+                names.iter().fold(text, |text, (name, value)| {
+                    text.replace(&format!("{{{name}}}"), value)
+                })
+            };
             let request = fill(&step.request);
             let (method, path) = request
                 .split_once(' ')
@@ -191,8 +198,13 @@ impl Target {
             if let Some(seen) = body["metadata"]["resourceVersion"].as_str() {
                 version = seen.to_owned();
             }
-            answers.push(normalise::answer(code, &warnings, &body, &namespace, &step.only));
+            if !step.save.is_empty() {
+                let uid = body["metadata"]["uid"].as_str().unwrap_or_default();
+                names.push((step.save.clone(), uid.to_owned()));
+            }
+            answers.push(normalise::answer(code, &warnings, &body, &names, &step.only));
         }
+        let path = format!("/api/v1/namespaces/{namespace}");
         self.send("DELETE", &path, "application/json", "", None).await;
         answers
     }

@@ -148,7 +148,8 @@ impl TypeSchema {
         prune::prune(&self.root, object)
     }
 
-    /// Adds the empty structs that the real server always writes (`status: {}`, `resources: {}`).
+    /// Adds the empty structs that the real server always writes (`status: {}`, `resources: {}`), and the defaults that
+    /// its OpenAPI documents tell (`protocol: TCP`).
     pub fn fill_structs(&self, object: &mut Value) {
         prune::fill_structs(&self.root, object);
     }

@@ -87,15 +87,22 @@ fn join(path: &str, name: &str) -> String {
     }
 }
 
-/// Adds structs that are always written.
+/// Adds structs that are always written, and defaults that the table knows.
 pub(super) fn fill_structs(type_: &Ref, value: &mut Value) {
     let Some(atom) = type_.atom() else { return };
     match (value, atom) {
         (Value::Object(object), Atom { map: Some(map), .. }) => {
-            for (name, _) in map.fields.iter().filter(|(_, field)| field.always) {
+            let in_table = matches!(type_, Ref::Builtin(_));
+            for (name, field) in map.fields.iter().filter(|_| in_table) {
+                // Zero defaults only matter to list keys.
+                let default = match &field.default {
+                    _ if field.always => Value::Object(serde_json::Map::new()),
+                    Some(default) if default != "" && default != 0 => default.clone(),
+                    _ => continue,
+                };
                 let entry = object.entry(name.as_str()).or_insert(Value::Null);
                 if entry.is_null() {
-                    *entry = Value::Object(serde_json::Map::new());
+                    *entry = default;
                 }
             }
             if matches!(map.other, Ref::Untyped | Ref::Deduced) && map.fields.is_empty() {
@@ -150,7 +157,7 @@ pub(crate) fn find_error(type_: &Ref, value: &Value, path: &str) -> Option<Strin
             None => "array".to_owned(),
         },
         Value::String(_) if matches!(atom.scalar, Some(Scalar::Text | Scalar::Untyped)) => return None,
-        Value::Bool(_) if atom.scalar == Some(Scalar::Boolean) => return None,
+        Value::Bool(_) if matches!(atom.scalar, Some(Scalar::Boolean | Scalar::Untyped)) => return None,
         Value::Number(_) if matches!(atom.scalar, Some(Scalar::Numeric | Scalar::Untyped)) => return None,
         Value::String(_) => "string".to_owned(),
         Value::Bool(_) => "bool".to_owned(),
