@@ -32,6 +32,9 @@ use crate::error::Error;
 /// Who the writes of machines come from, in the workload cluster's request log.
 const USER_AGENT: &str = "simulated-machine";
 
+/// How many changes per kind a watch may have missed before it must list again: few objects live in such a cluster.
+const HISTORY: usize = 200;
+
 /// Annotation keys of etcd pods.
 const ETCD_CLUSTER_ID: &str = "etcd.inmemory.infrastructure.cluster.x-k8s.io/cluster-id";
 const ETCD_MEMBER_ID: &str = "etcd.inmemory.infrastructure.cluster.x-k8s.io/member-id";
@@ -47,6 +50,8 @@ pub struct ClusterView {
     pub initialized_by: Option<String>,
     /// Where control-plane machines keep certificates.
     pub certificates_dir: Option<String>,
+    /// The authority that issued the API servers' certificate and whose clients they accept, PEM.
+    pub client_authority: Option<String>,
 }
 
 /// What changes in the life of a workload cluster, besides its objects and etcd.
@@ -155,6 +160,7 @@ impl Workload {
             .storage(storage)
             .port_forward(Arc::new(ToPods(Arc::downgrade(&shared))))
             .managed_fields(false)
+            .history(HISTORY)
             .build()
             .await
             .map_err(|source| Error::Build {
@@ -196,6 +202,10 @@ impl Workload {
             endpoint: state.endpoint.clone(),
             serving: !state.api_servers.is_empty(),
             initialized_by: state.initialized_by.clone(),
+            client_authority: state
+                .api_identity
+                .as_ref()
+                .map(|identity| identity.client_authority().to_owned()),
             certificates_dir: state
                 .configuration
                 .as_ref()

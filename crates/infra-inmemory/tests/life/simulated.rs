@@ -3,14 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use capi_api::core::v1beta2::Machine;
-use capi_runtime::{WorkloadConnection, workload::ConnectError};
-use cluster_pki::{CertificateRequest, KeyAlgorithm, PooledKeys, Validity};
+use capi_runtime::{WorkloadConnection, WorkloadConnector, workload::ConnectError};
+use cluster_pki::{CertificateRequest, KeyAlgorithm, Kubeconfig, PooledKeys, Validity};
 use infra_inmemory::{
     World,
     api::{BOOTSTRAPPED_ANNOTATION, DevCluster, DevMachine},
+    backend::{Registry, RegistryConnector, WorldSettings},
 };
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret};
 use kube::{Api, ResourceExt, api::ListParams};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -432,4 +433,58 @@ async fn the_docker_backend_is_answered_with_a_clear_condition() {
             .2
             .contains("use spec.backend.inMemory")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_certificate_authority_is_taken_over_by_the_api_server() {
+    let bench = bench_with_control_plane().await;
+    connect(&bench, "ca").await.unwrap();
+    let pair = bench.authority("stranger").to_pem_pair();
+    let data = serde_json::json!({ "stringData": { "tls.crt": pair.certificate, "tls.key": pair.key } });
+    bench
+        .api::<Secret>()
+        .patch("c1-ca", &Default::default(), &kube::api::Patch::Merge(data))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(
+        connect(&bench, "ca").await.is_err(),
+        "clients of the old authority are strangers now"
+    );
+    assert_eq!(
+        node_names(&connect(&bench, "stranger").await.unwrap()).await,
+        ["cp-1"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_comes_back_at_another_address_takes_its_clusters_along() {
+    let mut bench = bench_with_control_plane().await;
+    bench
+        .secret("c1-kubeconfig", &[("value", &bench.kubeconfig("ca"))])
+        .await;
+    bench.stop().await;
+    let registry = Registry::new(bench.clock.clone());
+    bench.world = World::new(WorldSettings {
+        clock: bench.clock.clone(),
+        randomness: Arc::new(SeededRandomness::new(9)),
+        keys: Arc::new(PooledKeys::new()),
+        endpoints: Arc::new(registry.clone()),
+        host: "10.9.8.7".to_owned(),
+    });
+    bench.start();
+    let moved = |found: Option<&DevCluster>| {
+        found.and_then(|d| d.spec.control_plane_endpoint.as_ref()?.host.as_deref()) == Some("10.9.8.7")
+    };
+    bench.until::<DevCluster>("c1", moved).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let secret = bench.api::<Secret>().get("c1-kubeconfig").await.unwrap();
+    let kubeconfig = String::from_utf8(secret.data.unwrap()["value"].0.clone()).unwrap();
+    assert_eq!(
+        Kubeconfig::parse(&kubeconfig).unwrap().server,
+        "https://10.9.8.7:20000"
+    );
+    let connector = RegistryConnector(registry);
+    let connection = connector.connect(&bench.cluster(), &kubeconfig).await.unwrap();
+    assert_eq!(node_names(&connection).await, ["cp-1"]);
 }

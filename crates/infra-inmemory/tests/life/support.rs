@@ -363,7 +363,8 @@ impl Bench {
         let issuer = &self.authorities[authority];
         let kubeconfig = Kubeconfig::admin(issuer, &request, &*self.keys, &*self.randomness).unwrap();
         // The server itself is trusted in any case: what is tested is whether it trusts the client.
-        let trusted = self.authorities["ca"].certificate_pem().to_owned();
+        let view = self.world.cluster(&self.cluster()).unwrap();
+        let trusted = view.client_authority.unwrap_or_default();
         Kubeconfig {
             certificate_authority: Some(trusted),
             ..kubeconfig

@@ -185,6 +185,10 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    if body.size_hint().exact().is_some() {
+        // All of it is here; there is nothing to wait for.
+        return body.map_err(Into::into).boxed_unsync();
+    }
     let end = futures::stream::once(async move {
         closed.cancelled_owned().await;
         Some(Err::<Frame<Bytes>, BoxError>(reset().into()))

@@ -26,7 +26,7 @@ pub async fn act(
     for action in std::mem::take(&mut plan.actions) {
         if let Err(error) = take(world, observed, &action).await {
             if let Some((_, state)) = plan.states.iter_mut().find(|(part, _)| *part == action.part()) {
-                *state = State::Failed(String::new());
+                *state = State::Failed(told(&error));
             }
             plan.mark_bootstrapped = false;
             failure = Some(error);
@@ -37,6 +37,14 @@ pub async fn act(
     match failure {
         Some(error) => Err(error),
         None => Ok(plan.next.map_or(Next::Done, Next::After)),
+    }
+}
+
+/// What a condition says about a failed step: the cause, if it is one that a user can do something about.
+fn told(error: &Error) -> String {
+    match error {
+        Error::Listen { .. } | Error::Certificate { .. } | Error::Tls { .. } => error.to_string(),
+        _ => String::new(),
     }
 }
 
