@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
-use clap::{Args, Command, FromArgMatches};
+use clap::{Arg, Args, Command, FromArgMatches};
 
 /// For providers without flags of their own.
 #[derive(Args, Clone, Debug, Default)]
@@ -10,6 +10,7 @@ pub struct NoFlags {}
 
 /// Upstream's flags of provider managers.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Flags {
     /// Watch and reconcile objects of this namespace only
     #[arg(long)]
@@ -50,51 +51,51 @@ pub struct Flags {
     /// Accepted for compatibility; replicas share the work by other means
     #[arg(long, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub leader_elect: bool,
-    #[command(flatten)]
-    ignored: Ignored,
 }
 
 /// Feature gates by name.
 pub type Gates = BTreeMap<String, bool>;
 
-macro_rules! ignored {
-    ($($field:ident),* $(,)?) => {
-        /// Flags of upstream that have no meaning here.
-        #[derive(Args, Clone, Debug, Default)]
-        struct Ignored {
-            $(#[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")] $field: Option<String>,)*
-        }
+/// Flags of upstream that have no meaning here, unless the provider has one of that name itself.
+const IGNORED: [&str; 18] = [
+    "leader-elect-lease-duration",
+    "leader-elect-renew-deadline",
+    "leader-elect-retry-period",
+    "profiler-address",
+    "contention-profiling",
+    "sync-period",
+    "kube-api-qps",
+    "kube-api-burst",
+    "clustercache-client-qps",
+    "clustercache-client-burst",
+    "clustercache-concurrency",
+    "webhook-cert-name",
+    "webhook-key-name",
+    "tls-min-version",
+    "tls-cipher-suites",
+    "skip-crd-migration-phases",
+    "remote-connection-grace-period",
+    "remote-conditions-grace-period",
+];
 
-        impl Ignored {
-            fn given(&self) -> Vec<&'static str> {
-                let mut given = Vec::new();
-                $(if self.$field.is_some() { given.push(stringify!($field)); })*
-                given
-            }
-        }
+/// Adds those of [`IGNORED`] that the command does not know yet.
+fn with_ignored(command: Command) -> Command {
+    let known: Vec<String> = command
+        .get_arguments()
+        .filter_map(|flag| flag.get_long().map(str::to_owned))
+        .collect();
+    let ignored = |name: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .hide(true)
+            .num_args(0..=1)
+            .default_missing_value("true")
     };
+    let added = IGNORED
+        .into_iter()
+        .filter(|name| known.iter().all(|flag| flag != name));
+    command.args(added.map(ignored))
 }
-
-ignored!(
-    leader_elect_lease_duration,
-    leader_elect_renew_deadline,
-    leader_elect_retry_period,
-    profiler_address,
-    contention_profiling,
-    sync_period,
-    kube_api_qps,
-    kube_api_burst,
-    clustercache_client_qps,
-    clustercache_client_burst,
-    clustercache_concurrency,
-    webhook_cert_name,
-    webhook_key_name,
-    tls_min_version,
-    tls_cipher_suites,
-    skip_crd_migration_phases,
-    remote_connection_grace_period,
-    remote_conditions_grace_period,
-);
 
 fn parse_gates(text: &str) -> Result<Gates, String> {
     let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
@@ -116,14 +117,12 @@ impl Flags {
         let (arguments, concurrency) = take_concurrency(arguments);
         let command = Command::new(name)
             .about("A manager of Cluster API objects. --<controller>-concurrency N sets how many it works on at a time.");
-        let command = F::augment_args(<Self as Args>::augment_args(command));
+        let command = with_ignored(F::augment_args(<Self as Args>::augment_args(command)));
         let matches = command.try_get_matches_from(arguments)?;
         let mut flags = Self::from_arg_matches(&matches)?;
         flags.concurrency = concurrency;
-        for flag in flags.ignored.given() {
-            tracing::debug!(flag, "ignored: it has no meaning in this implementation");
-        }
-        Ok((flags, F::from_arg_matches(&matches)?))
+        let own = F::from_arg_matches(&matches)?;
+        Ok((flags, own))
     }
 }
 
@@ -198,6 +197,27 @@ mod tests {
         );
         assert_eq!(flags.feature_gates.get("ClusterTopology"), Some(&false));
         assert_eq!(flags.verbosity, 4);
+    }
+
+    mod provider {
+        /// Named like the shared ones, and with a flag that other providers ignore.
+        #[derive(clap::Args)]
+        pub(super) struct Flags {
+            #[arg(long, default_value = "5m")]
+            pub remote_conditions_grace_period: String,
+        }
+    }
+
+    #[test]
+    fn a_provider_may_give_a_meaning_to_what_others_ignore() {
+        let arguments = [
+            "manager",
+            "--remote-conditions-grace-period=90s",
+            "--sync-period=1m",
+        ];
+        let (_, own) = Flags::parse::<provider::Flags>("manager", arguments.map(OsString::from)).unwrap();
+        assert_eq!(own.remote_conditions_grace_period, "90s");
+        assert!(parse(&["--remote-conditions-grace-period=90s"]).is_ok());
     }
 
     #[test]
