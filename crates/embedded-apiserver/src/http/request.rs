@@ -186,8 +186,9 @@ impl Request {
             Method::PATCH => Verb::Patch,
             Method::DELETE if named => Verb::Delete,
             Method::DELETE => Verb::DeleteCollection,
-            _ if old_watch || (self.query.flag("watch") && self.subresource.is_empty()) => Verb::Watch,
+            _ if old_watch => Verb::Watch,
             _ if named => Verb::Get,
+            _ if self.query.flag("watch") => Verb::Watch,
             _ => Verb::List,
         }
     }

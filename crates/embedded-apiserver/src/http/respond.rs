@@ -90,7 +90,7 @@ pub(crate) async fn answer(
         Answer::Preview { code, value: object } => {
             let include =
                 IncludeObject::parse(request.query.get("includeObject")).map_err(ApiError::bad_request)?;
-            let shaped = shape(inner, served, &output.form, &object, include);
+            let shaped = shape(inner, served, &output.form, &object, include, true);
             Ok(value(code, &shaped, output.encoding))
         }
         Answer::Object { code, object } => one(inner, request, served, output, code, &object).await,
@@ -124,7 +124,7 @@ async fn one(
     let include = IncludeObject::parse(request.query.get("includeObject")).map_err(ApiError::bad_request)?;
     Ok(value(
         code,
-        &shape(inner, served, &output.form, &object, include),
+        &shape(inner, served, &output.form, &object, include, true),
         output.encoding,
     ))
 }
@@ -136,6 +136,7 @@ pub(crate) fn shape(
     form: &Form,
     object: &Value,
     include: IncludeObject,
+    headers: bool,
 ) -> Value {
     match form {
         Form::Object => object.clone(),
@@ -145,7 +146,7 @@ pub(crate) fn shape(
             served
                 .version()
                 .columns
-                .render(&[object], &list_metadata, inner.now(), include, version, true)
+                .render(&[object], &list_metadata, inner.now(), include, version, headers)
         }
     }
 }

@@ -17,6 +17,7 @@ fn write_options(query: &Query) -> Vec<FieldError> {
     if dry.iter().any(|value| *value != "All") {
         errors.push(FieldError::not_supported("dryRun", json!(dry), &["All"]));
     }
+    errors.extend(field_manager(query.get("fieldManager")));
     let validation = query.get("fieldValidation");
     if !matches!(validation, "" | "Ignore" | "Strict" | "Warn") {
         errors.push(FieldError::not_supported(
@@ -26,6 +27,17 @@ fn write_options(query: &Query) -> Vec<FieldError> {
         ));
     }
     errors
+}
+
+/// Manager names end up in every object they touch.
+fn field_manager(name: &str) -> Option<FieldError> {
+    const LONGEST: usize = 128;
+    if name.len() > LONGEST {
+        return Some(FieldError::too_long("fieldManager", LONGEST as i64));
+    }
+    let (i, bad) = name.char_indices().find(|(_, c)| c.is_control())?;
+    let detail = format!("invalid character U+{:04X} (at position {i})", bad as u32);
+    Some(FieldError::invalid("fieldManager", name, detail))
 }
 
 fn patch_options(call: &Call<'_>) -> Vec<FieldError> {

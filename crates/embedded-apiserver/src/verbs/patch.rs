@@ -91,19 +91,13 @@ fn patched(call: &Call<'_>, old: &Value) -> ApiResult<Value> {
 
 async fn apply(call: &Call<'_>, part: Part, warnings: &mut Vec<String>) -> ApiResult<Answer> {
     let query = &call.request.query;
-    let mut applied = input::yaml(&call.request.body).map_err(|e| {
+    let applied = input::yaml(&call.request.body).map_err(|e| {
         ApiError::bad_request(format!(
             "error decoding YAML: error converting YAML to JSON: {}",
             e.lines().next().unwrap_or_default()
         ))
     })?;
-    if !applied.is_object() {
-        return Err(ApiError::bad_request("error decoding YAML: not an object"));
-    }
-    if applied["kind"].as_str().unwrap_or_default().is_empty() {
-        return Err(ApiError::bad_request("invalid object type: /, Kind="));
-    }
-    input::identify(call.served, &mut applied)?;
+    check_applied(call, &applied)?;
     loop {
         let current = match call.current() {
             Ok(current) => Some(current),
@@ -125,9 +119,21 @@ async fn apply(call: &Call<'_>, part: Part, warnings: &mut Vec<String>) -> ApiRe
             )
         });
         let mut new = merged.map_err(|error| apply_error(call, error))?;
-        input::admit_fields(call, &mut new, warnings)?;
+        match &call.version().schema {
+            // Nothing was decoded, so nothing is pruned: a null that should not be there is an error.
+            Some(schema) => {
+                schema.default(&mut new);
+                if let Some(metadata) = new.get_mut("metadata").filter(|metadata| metadata.is_null()) {
+                    *metadata = Value::Object(Default::default());
+                }
+            }
+            None => input::admit_fields(call, &mut new, warnings)?,
+        }
         if new["metadata"].get("name").is_none() {
-            meta::put(&mut new, "name", call.request.name.as_str().into());
+            return Err(ApiError::bad_request(format!(
+                "the name of the object ({} based on URL) was undeterminable: name must be provided",
+                call.request.name
+            )));
         }
         meta::place(call, &mut new)?;
         let (Some(current), Some(old)) = (current, old) else {
@@ -144,6 +150,34 @@ async fn apply(call: &Call<'_>, part: Part, warnings: &mut Vec<String>) -> ApiRe
             Replaced::Raced => {}
         }
     }
+}
+
+/// The applied configuration must be an object of the kind that the path names.
+fn check_applied(call: &Call<'_>, applied: &Value) -> ApiResult<()> {
+    let go_type = match applied {
+        Value::Object(_) => "",
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::Null => "null",
+    };
+    if !go_type.is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {go_type} into Go value of \
+             type map[string]interface {{}}"
+        )));
+    }
+    let text = |key: &str| applied[key].as_str().unwrap_or_default();
+    if text("kind") != call.served.resource.kind || text("apiVersion") != call.served.api_version() {
+        let version = text("apiVersion");
+        let slash = if version.contains('/') { "" } else { "/" };
+        return Err(ApiError::bad_request(format!(
+            "invalid object type: {slash}{version}, Kind={}",
+            text("kind")
+        )));
+    }
+    Ok(())
 }
 
 fn apply_error(call: &Call<'_>, error: ApplyError) -> ApiError {

@@ -1,6 +1,7 @@
 //! One watch event as a line of JSON.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ pub(super) struct Writer {
     pub served: Served,
     pub output: Output,
     pub include: IncludeObject,
+    /// Whether a table was sent already: only the first has column headers.
+    pub headed: AtomicBool,
 }
 
 fn line(kind: &str, object: &[u8], into: &mut BytesMut) {
@@ -55,30 +58,30 @@ impl Writer {
         }
         let mut value = convert::value(&self.inner, &self.served, object).await?;
         at_revision(&mut value, revision);
-        let shaped = respond::shape(&self.inner, &self.served, &self.output.form, &value, self.include);
-        line(kind, shaped.to_string().as_bytes(), into);
+        line(kind, self.shape(&value).to_string().as_bytes(), into);
         Ok(())
+    }
+
+    fn shape(&self, value: &Value) -> Value {
+        let headers = !self.headed.swap(true, Ordering::Relaxed);
+        respond::shape(
+            &self.inner,
+            &self.served,
+            &self.output.form,
+            value,
+            self.include,
+            headers,
+        )
     }
 
     /// A bookmark: "you have seen everything up to `revision`".
     pub fn bookmark(&self, revision: u64, ends_initial: bool, into: &mut BytesMut) {
-        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
         if ends_initial {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let object = json!({"kind": self.served.resource.kind, "apiVersion": self.served.api_version(), "metadata": metadata});
-        let shaped = match &self.output.form {
-            Form::Table(version) => self.served.version().columns.render(
-                &[],
-                &json!({"resourceVersion": revision.to_string()}),
-                self.inner.now(),
-                self.include,
-                version,
-                true,
-            ),
-            form => respond::shape(&self.inner, &self.served, form, &object, self.include),
-        };
-        line("BOOKMARK", shaped.to_string().as_bytes(), into);
+        line("BOOKMARK", self.shape(&object).to_string().as_bytes(), into);
     }
 }
 

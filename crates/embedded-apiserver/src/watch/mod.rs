@@ -8,7 +8,7 @@ mod stream;
 
 use std::time::Duration;
 
-use crate::http::negotiate::Output;
+use crate::http::negotiate::{Encoding, Output};
 use crate::http::status::{ApiError, ApiResult};
 use crate::table::IncludeObject;
 use crate::verbs::{Answer, Call, get::Selection};
@@ -55,6 +55,10 @@ fn wishes(call: &Call<'_>) -> ApiResult<Wishes> {
 
 /// Starts a watch.
 pub(crate) async fn start(call: &Call<'_>, output: &Output) -> ApiResult<Answer> {
+    if output.encoding == Encoding::Yaml {
+        let message = "only the following media types are accepted: application/json;stream=watch";
+        return Err(ApiError::new(406, "NotAcceptable", message));
+    }
     let selection = Selection::read(call)?;
     let wishes = wishes(call)?;
     let include =

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
@@ -52,6 +53,7 @@ pub(super) fn open(
         served: call.served.clone(),
         output,
         include,
+        headed: AtomicBool::new(false),
     };
     let now = Instant::now();
     let watch = Watch {
@@ -97,10 +99,6 @@ impl Watch {
     async fn start(&mut self) -> ApiResult<Bytes> {
         self.stage = Stage::Following;
         let mut into = BytesMut::new();
-        let store = self.writer.inner.store.revision();
-        if let Some(from) = self.wishes.from.filter(|from| *from > store) {
-            return Err(ApiError::too_large_revision(from, store));
-        }
         if self.wishes.initial {
             let (objects, revision) = self
                 .writer
