@@ -34,6 +34,9 @@ pub struct Pace {
     pub burst: u32,
     /// After a burst, one reconcile of an object in this time.
     pub refill: Duration,
+    /// How long an object waits for further events after the first one: changes come in flocks (an object and its
+    /// owner, a status and its summary), and one reconcile can answer them together.
+    pub settle: Duration,
 }
 
 impl Default for Pace {
@@ -43,6 +46,7 @@ impl Default for Pace {
             longest_delay: Duration::from_secs(1000),
             burst: 10,
             refill: Duration::from_secs(1),
+            settle: Duration::from_millis(5),
         }
     }
 }
@@ -94,9 +98,9 @@ impl WorkQueue {
         }
     }
 
-    /// Puts an object into the queue, at once.
+    /// Puts an object into the queue because of an event.
     pub fn add(&self, key: Key, priority: Priority) {
-        self.insert(key, priority, None);
+        self.add_after(key, priority, self.pace.settle);
     }
 
     /// Puts an object into the queue after a delay; if it is there already, the earlier time wins.

@@ -136,6 +136,7 @@ impl Runner {
             Outcome::Skipped => "",
         };
         if !result.is_empty() {
+            tracing::trace!(result, "reconciled");
             shared.metrics.reconciled(&self.name, result, started.elapsed());
         }
         self.settle(&shared, &key, outcome);

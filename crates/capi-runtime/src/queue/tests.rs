@@ -4,6 +4,14 @@ fn key(name: &str) -> Key {
     Key::new("ns", name)
 }
 
+/// A queue that does not wait for further events.
+fn prompt() -> WorkQueue {
+    WorkQueue::new(Pace {
+        settle: Duration::ZERO,
+        ..Pace::default()
+    })
+}
+
 async fn drain(queue: &WorkQueue, names: usize) -> Vec<String> {
     let mut order = Vec::new();
     for _ in 0..names {
@@ -20,7 +28,7 @@ async fn nothing_for(queue: &WorkQueue, time: Duration) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn objects_come_once_and_in_order_and_changes_go_first() {
-    let queue = WorkQueue::default();
+    let queue = prompt();
     for name in ["b", "a", "c"] {
         queue.add(key(name), Priority::Low);
     }
@@ -33,7 +41,7 @@ async fn objects_come_once_and_in_order_and_changes_go_first() {
 
 #[tokio::test(start_paused = true)]
 async fn an_object_in_flight_comes_back_afterwards_if_it_was_added_meanwhile() {
-    let queue = WorkQueue::default();
+    let queue = prompt();
     queue.add(key("a"), Priority::High);
     let first = queue.next().await.unwrap();
     queue.add(key("a"), Priority::High);
@@ -46,7 +54,7 @@ async fn an_object_in_flight_comes_back_afterwards_if_it_was_added_meanwhile() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_double_the_delay_up_to_the_limit_and_success_forgets_them() {
-    let queue = WorkQueue::default();
+    let queue = prompt();
     let a = key("a");
     queue.add(a.clone(), Priority::High);
     let mut delays = Vec::new();
@@ -66,7 +74,7 @@ async fn failures_double_the_delay_up_to_the_limit_and_success_forgets_them() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_cancels_a_longer_back_off() {
-    let queue = WorkQueue::default();
+    let queue = prompt();
     let a = key("a");
     for _ in 0..9 {
         queue.add(a.clone(), Priority::High);
@@ -81,7 +89,7 @@ async fn an_event_cancels_a_longer_back_off() {
 
 #[tokio::test(start_paused = true)]
 async fn the_earlier_of_two_delays_wins() {
-    let queue = WorkQueue::default();
+    let queue = prompt();
     let start = Instant::now();
     queue.add_after(key("a"), Priority::High, Duration::from_secs(30));
     queue.add_after(key("a"), Priority::High, Duration::from_secs(10));
@@ -92,7 +100,7 @@ async fn the_earlier_of_two_delays_wins() {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_object_gets_a_burst_and_then_one_turn_a_second() {
-    let queue = WorkQueue::default();
+    let queue = prompt();
     let start = Instant::now();
     for _ in 0..13 {
         queue.add(key("busy"), Priority::High);
@@ -111,7 +119,7 @@ async fn a_busy_object_gets_a_burst_and_then_one_turn_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_ends_waiting_readers() {
-    let queue = std::sync::Arc::new(WorkQueue::default());
+    let queue = std::sync::Arc::new(prompt());
     let reader = tokio::spawn({
         let queue = queue.clone();
         async move { queue.next().await }
@@ -119,4 +127,21 @@ async fn closing_ends_waiting_readers() {
     tokio::task::yield_now().await;
     queue.close();
     assert_eq!(reader.await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_follow_each_other_closely_are_answered_together() {
+    let queue = WorkQueue::new(Pace {
+        settle: Duration::from_millis(5),
+        ..Pace::default()
+    });
+    let start = Instant::now();
+    for _ in 0..3 {
+        queue.add(key("a"), Priority::High);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let first = queue.next().await.unwrap();
+    assert_eq!(start.elapsed().as_millis(), 5, "counted from the first event");
+    queue.succeeded(&first);
+    assert!(nothing_for(&queue, Duration::from_secs(1)).await);
 }
