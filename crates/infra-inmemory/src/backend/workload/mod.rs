@@ -1,18 +1,17 @@
 //! One simulated workload cluster: an API server in memory, an etcd membership, and which machines run their parts.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+mod shared;
+
+use std::sync::Arc;
 
 use capi_runtime::Key;
 use embedded_apiserver::{MemoryStorage, Server};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use parking_lot::Mutex;
-use rustls::ServerConfig;
-use serde_json::Value;
 
+pub use self::shared::Shared;
+use self::shared::State;
 use super::{
     endpoints::{Backend, Endpoint},
     etcd::EtcdCluster,
@@ -52,32 +51,6 @@ pub struct ClusterView {
     pub certificates_dir: Option<String>,
     /// The authority that issued the API servers' certificate and whose clients they accept, PEM.
     pub client_authority: Option<String>,
-}
-
-/// What changes in the life of a workload cluster, besides its objects and etcd.
-#[derive(Debug, Clone, Default)]
-pub(super) struct State {
-    endpoint: Endpoint,
-    initialized_by: Option<String>,
-    /// What `kubeadm init` was given, until its objects are written.
-    configuration: Option<Value>,
-    skip_phases: Vec<String>,
-    objects_written: bool,
-    /// The nodes whose API server runs.
-    api_servers: BTreeSet<String>,
-    api_identity: Option<Identity>,
-    etcd_identities: BTreeMap<String, Identity>,
-}
-
-/// What connections to the cluster need; outlives none of them.
-pub struct Shared {
-    key: Key,
-    tools: Tools,
-    state: Mutex<State>,
-    etcd: Arc<Mutex<EtcdCluster>>,
-    server: Mutex<Option<Server>>,
-    /// Held while the endpoint opens or closes, so that two machines do not do both at once.
-    door: tokio::sync::Mutex<()>,
 }
 
 /// A copy of a workload cluster, to start another world from.
@@ -429,53 +402,6 @@ impl Workload {
         self.writer
             .delete_in::<Pod>("kube-system", &pod_name(component, node))
             .await
-    }
-}
-
-impl Shared {
-    /// The etcd membership.
-    pub(super) fn etcd(&self) -> Arc<Mutex<EtcdCluster>> {
-        self.etcd.clone()
-    }
-
-    /// How the etcd member of a node accepts connections; none while it does not run.
-    pub(super) fn etcd_tls(&self, node: &str) -> Option<Arc<ServerConfig>> {
-        if !self.etcd.lock().is_running(node) {
-            return None;
-        }
-        let state = self.state.lock();
-        self.config_of(state.etcd_identities.get(node)?)
-    }
-
-    /// Whether the API server of a node runs.
-    pub(super) fn runs_api_server(&self, node: &str) -> bool {
-        self.state.lock().api_servers.contains(node)
-    }
-
-    fn config_of(&self, identity: &Identity) -> Option<Arc<ServerConfig>> {
-        let config = identity.server_config(&self.tools.clock);
-        config
-            .map_err(|error| tracing::error!(cluster = %self.key, %error, "simulated server"))
-            .ok()
-    }
-}
-
-impl Backend for Shared {
-    fn server(&self) -> Option<Server> {
-        self.server.lock().clone()
-    }
-
-    fn tls(&self) -> Option<Arc<ServerConfig>> {
-        let state = self.state.lock();
-        self.config_of(state.api_identity.as_ref()?)
-    }
-
-    fn client_authority(&self) -> Option<String> {
-        self.state
-            .lock()
-            .api_identity
-            .as_ref()
-            .map(|identity| identity.client_authority().to_owned())
     }
 }
 

@@ -1,0 +1,92 @@
+//! What connections to a workload cluster need: the server behind them, and what it shows and demands.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use capi_runtime::Key;
+use embedded_apiserver::Server;
+use parking_lot::Mutex;
+use rustls::ServerConfig;
+use serde_json::Value;
+
+use crate::backend::{
+    endpoints::{Backend, Endpoint},
+    etcd::EtcdCluster,
+    tls::Identity,
+    world::Tools,
+};
+
+/// What changes in the life of a workload cluster, besides its objects and etcd.
+#[derive(Debug, Clone, Default)]
+pub(in crate::backend) struct State {
+    pub(super) endpoint: Endpoint,
+    pub(super) initialized_by: Option<String>,
+    /// What `kubeadm init` was given, until its objects are written.
+    pub(super) configuration: Option<Value>,
+    pub(super) skip_phases: Vec<String>,
+    pub(super) objects_written: bool,
+    /// The nodes whose API server runs.
+    pub(super) api_servers: BTreeSet<String>,
+    pub(super) api_identity: Option<Identity>,
+    pub(super) etcd_identities: BTreeMap<String, Identity>,
+}
+
+/// What connections to the cluster need; outlives none of them.
+pub struct Shared {
+    pub(super) key: Key,
+    pub(super) tools: Tools,
+    pub(super) state: Mutex<State>,
+    pub(super) etcd: Arc<Mutex<EtcdCluster>>,
+    pub(super) server: Mutex<Option<Server>>,
+    /// Held while the endpoint opens or closes, so that two machines do not do both at once.
+    pub(super) door: tokio::sync::Mutex<()>,
+}
+
+impl Shared {
+    /// The etcd membership.
+    pub(in crate::backend) fn etcd(&self) -> Arc<Mutex<EtcdCluster>> {
+        self.etcd.clone()
+    }
+
+    /// How the etcd member of a node accepts connections; none while it does not run.
+    pub(in crate::backend) fn etcd_tls(&self, node: &str) -> Option<Arc<ServerConfig>> {
+        if !self.etcd.lock().is_running(node) {
+            return None;
+        }
+        let state = self.state.lock();
+        self.config_of(state.etcd_identities.get(node)?)
+    }
+
+    /// Whether the API server of a node runs.
+    pub(in crate::backend) fn runs_api_server(&self, node: &str) -> bool {
+        self.state.lock().api_servers.contains(node)
+    }
+
+    fn config_of(&self, identity: &Identity) -> Option<Arc<ServerConfig>> {
+        let config = identity.server_config(&self.tools.clock);
+        config
+            .map_err(|error| tracing::error!(cluster = %self.key, %error, "simulated server"))
+            .ok()
+    }
+}
+
+impl Backend for Shared {
+    fn server(&self) -> Option<Server> {
+        self.server.lock().clone()
+    }
+
+    fn tls(&self) -> Option<Arc<ServerConfig>> {
+        let state = self.state.lock();
+        self.config_of(state.api_identity.as_ref()?)
+    }
+
+    fn client_authority(&self) -> Option<String> {
+        self.state
+            .lock()
+            .api_identity
+            .as_ref()
+            .map(|identity| identity.client_authority().to_owned())
+    }
+}
