@@ -6,7 +6,11 @@
 
 pub mod api;
 pub mod cloud;
+pub mod controllers;
 mod crds;
+mod error;
 pub mod fake;
+pub mod rules;
 
 pub use crds::crds;
+pub use error::Error;

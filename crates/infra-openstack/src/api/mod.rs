@@ -36,3 +36,10 @@ pub use ports::*;
 pub use security_groups::*;
 pub use servers::*;
 pub use volumes::*;
+
+capi_api::conditions_access!(
+    OpenStackCluster,
+    OpenStackMachine,
+    OpenStackServer,
+    OpenStackFloatingIPPool
+);

@@ -1,0 +1,5 @@
+//! The controllers. Each observes, plans and acts; plans are pure.
+
+pub mod identity;
+pub mod lookup;
+pub mod openstackcluster;
