@@ -123,7 +123,7 @@ fn check(type_: &Ref, value: &Value, path: &str, duplicates: bool, errors: &mut 
         Shape::List => {
             let (Some(list), Value::Array(items)) = (&atom.list, value) else {
                 if !value.is_null() {
-                    fail(format!("expected list, got {}", go_debug(value)));
+                    fail(format!("expected list, got {}", go_value(value)));
                 }
                 return;
             };
@@ -161,7 +161,7 @@ fn check(type_: &Ref, value: &Value, path: &str, duplicates: bool, errors: &mut 
         Shape::Map => {
             let (Some(map), Value::Object(object)) = (&atom.map, value) else {
                 if !value.is_null() {
-                    fail(format!("expected map, got {}", go_debug(value)));
+                    fail(format!("expected map, got {}", go_value(value)));
                 }
                 return;
             };
@@ -197,25 +197,31 @@ fn go_type(value: &Value) -> &'static str {
     }
 }
 
-/// `%v` of a value in structured-merge-diff.
+/// `%v` of a wrapped value.
 fn go_value(value: &Value) -> String {
+    format!("&{{{}}}", go_plain(value))
+}
+
+fn go_plain(value: &Value) -> String {
     match value {
-        Value::String(text) => crate::schema::quote(text),
-        Value::Array(list) => format!("[{}]", list.iter().map(go_value).collect::<Vec<_>>().join(",")),
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => format!("[{}]", list.iter().map(go_plain).collect::<Vec<_>>().join(" ")),
         Value::Object(map) => {
-            let parts: Vec<String> = map.iter().map(|(k, v)| format!("{k}={}", go_value(v))).collect();
-            format!("{{{}}}", parts.join(";"))
+            let parts: Vec<String> = map.iter().map(|(k, v)| format!("{k}:{}", go_plain(v))).collect();
+            format!("map[{}]", parts.join(" "))
         }
         other => other.to_string(),
     }
 }
 
-/// `%#v` of a value, as far as it can be told.
+/// `%#v` of a wrapped value, as far as it can be told.
 fn go_debug(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("&value.valueUnstructured{{Value:{}}}", crate::schema::quote(text)),
-        other => format!("&value.valueUnstructured{{Value:{}}}", go_value(other)),
-    }
+    let inner = match value {
+        Value::String(text) => crate::schema::quote(text),
+        other => go_plain(other),
+    };
+    format!("&value.valueUnstructured{{Value:{inner}}}")
 }
 
 /// The fields that a value sets.

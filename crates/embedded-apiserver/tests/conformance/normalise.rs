@@ -51,7 +51,7 @@ fn volatile(text: &str) -> String {
             r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z",
             "{time}",
         ),
-        (r#"(resourceVersion\\"):\\"[0-9]+"#, "${1}:{rv}"),
+        (r#"\\*"resourceVersion\\*":\\*"[0-9]+\\*",?"#, ""),
     ];
     let mut text = text.to_owned();
     for (pattern, name) in PATTERNS {
@@ -83,6 +83,10 @@ fn failure(status: &Value) -> Value {
     if causes.len() > 1 && message.starts_with("Apply failed with") {
         message = message.split(':').next().unwrap_or_default().to_owned();
     }
+    const YAML: &str = "error decoding YAML: error converting YAML to JSON";
+    if message.starts_with(YAML) {
+        message = YAML.to_owned();
+    }
     json!({
         "status": status["status"], "reason": status["reason"], "message": message, "causes": causes,
         "kind": status["details"]["kind"], "group": status["details"]["group"], "name": status["details"]["name"],
@@ -98,6 +102,17 @@ fn scrub(value: &mut Value) {
             }
             if map.contains_key("fieldsV1") && map.contains_key("time") {
                 map.insert("time".to_owned(), json!("{time}"));
+            }
+            if let Some(Value::Array(entries)) = map.get_mut("managedFields") {
+                // Entries are ordered by second, which is chance here; and the real server's own controllers write too.
+                entries.retain(|entry| entry["manager"] != "kube-controller-manager");
+                entries.sort_by_key(|e| {
+                    (
+                        e["operation"].to_string(),
+                        e["manager"].to_string(),
+                        e["subresource"].to_string(),
+                    )
+                });
             }
             if map.get("kind") == Some(&json!("Table")) {
                 table(map);
