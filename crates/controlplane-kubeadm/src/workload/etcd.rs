@@ -10,7 +10,7 @@ use etcd_api::{Client, messages::AlarmType};
 use futures::future::join_all;
 use tokio::time::timeout;
 
-use super::tls::EtcdTls;
+use super::tls::ServerTls;
 
 /// Namespace of the static pods.
 pub const SYSTEM_NAMESPACE: &str = "kube-system";
@@ -143,7 +143,8 @@ impl Default for Timeouts {
 #[async_trait]
 pub trait EtcdDialer: Send + Sync + 'static {
     /// A connection to the member whose static pod runs on `node`.
-    async fn dial(&self, workload: &WorkloadClient, node: &str, tls: &EtcdTls) -> Result<Client, EtcdError>;
+    async fn dial(&self, workload: &WorkloadClient, node: &str, tls: &ServerTls)
+    -> Result<Client, EtcdError>;
 }
 
 /// A port-forward to the static pod, and TLS with client certificates in it: how real clusters are reached.
@@ -167,7 +168,12 @@ fn unreachable(node: &str, reason: impl ToString) -> EtcdError {
 
 #[async_trait]
 impl EtcdDialer for PortForwardTls {
-    async fn dial(&self, workload: &WorkloadClient, node: &str, tls: &EtcdTls) -> Result<Client, EtcdError> {
+    async fn dial(
+        &self,
+        workload: &WorkloadClient,
+        node: &str,
+        tls: &ServerTls,
+    ) -> Result<Client, EtcdError> {
         let stream = workload
             .port_forward(SYSTEM_NAMESPACE, &pod(node), CLIENT_PORT)
             .await
@@ -184,7 +190,7 @@ impl EtcdDialer for PortForwardTls {
 
 #[async_trait]
 impl EtcdDialer for PortForwardPlain {
-    async fn dial(&self, workload: &WorkloadClient, node: &str, _: &EtcdTls) -> Result<Client, EtcdError> {
+    async fn dial(&self, workload: &WorkloadClient, node: &str, _: &ServerTls) -> Result<Client, EtcdError> {
         let stream = workload
             .port_forward(SYSTEM_NAMESPACE, &pod(node), CLIENT_PORT)
             .await
@@ -203,7 +209,7 @@ pub struct EtcdCluster {
     /// The workload cluster.
     pub workload: WorkloadClient,
     /// The client certificate and the authority.
-    pub tls: EtcdTls,
+    pub tls: ServerTls,
     /// How long to wait.
     pub timeouts: Timeouts,
 }

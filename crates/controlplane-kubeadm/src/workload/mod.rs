@@ -3,6 +3,7 @@
 //! Only I/O and its plain results are here; what they mean is decided by the controller's pure modules.
 
 pub mod etcd;
+pub mod expiry;
 pub mod kubeadm_config;
 pub mod quorum;
 pub mod tls;

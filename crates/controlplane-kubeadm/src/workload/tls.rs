@@ -1,4 +1,4 @@
-//! TLS towards etcd: a client certificate from etcd's authority, and servers checked against that authority alone.
+//! TLS through port-forwards: servers checked against an authority alone, and towards etcd a client certificate from it.
 
 use std::{
     collections::BTreeMap,
@@ -38,22 +38,31 @@ const CLIENT_DAYS: u32 = 10 * 365;
 /// How long keys and certificates are used before new ones are made.
 const CACHED: SignedDuration = SignedDuration::from_hours(24);
 
-/// How to speak TLS with the etcd members of one cluster. Cloning shares it.
+/// How to speak TLS with servers whose certificates come from one authority. Cloning shares it.
 #[derive(Clone)]
-pub struct EtcdTls {
+pub struct ServerTls {
     config: Arc<ClientConfig>,
     time: Arc<SetTime>,
 }
 
-impl fmt::Debug for EtcdTls {
+impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EtcdTls")
+        f.write_str("ServerTls")
     }
 }
 
-impl EtcdTls {
-    /// From a client certificate and the authority that servers must come from.
+impl ServerTls {
+    /// With a client certificate, towards servers of the authority.
     pub fn new(authority: &str, client: &PemPair, now: Timestamp) -> io::Result<Self> {
+        Self::build(authority, Some(client), now)
+    }
+
+    /// Without a client certificate.
+    pub fn anonymous(authority: &str, now: Timestamp) -> io::Result<Self> {
+        Self::build(authority, None, now)
+    }
+
+    fn build(authority: &str, client: Option<&PemPair>, now: Timestamp) -> io::Result<Self> {
         let time = Arc::new(SetTime(AtomicI64::new(now.as_second())));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
@@ -62,22 +71,32 @@ impl EtcdTls {
                 .add(certificate.map_err(io::Error::other)?)
                 .map_err(io::Error::other)?;
         }
-        let chain = CertificateDer::pem_slice_iter(client.certificate.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(io::Error::other)?;
-        let key = PrivateKeyDer::from_pem_slice(client.key.as_bytes()).map_err(io::Error::other)?;
         let verifier = Arc::new(ChainOnly {
             roots,
             provider: provider.clone(),
         });
-        let mut config = ClientConfig::builder_with_details(provider, time.clone())
+        let config = ClientConfig::builder_with_details(provider, time.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(io::Error::other)?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_client_auth_cert(chain, key)
-            .map_err(io::Error::other)?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match client {
+            None => config.with_no_client_auth(),
+            Some(client) => {
+                let chain = CertificateDer::pem_slice_iter(client.certificate.as_bytes())
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(io::Error::other)?;
+                let key = PrivateKeyDer::from_pem_slice(client.key.as_bytes()).map_err(io::Error::other)?;
+                config
+                    .with_client_auth_cert(chain, key)
+                    .map_err(io::Error::other)?
+            }
+        };
+        // etcd speaks nothing but HTTP/2; an API server is only asked for its certificate.
+        config.alpn_protocols = match client {
+            Some(_) => vec![b"h2".to_vec()],
+            None => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        };
         Ok(Self {
             config: Arc::new(config),
             time,
@@ -169,7 +188,7 @@ pub struct EtcdCredentials(Mutex<Cached>);
 struct Cached {
     keys: BTreeMap<KeyAlgorithm, (Timestamp, PrivateKey)>,
     /// By the authority's certificate.
-    tls: BTreeMap<String, (Timestamp, EtcdTls)>,
+    tls: BTreeMap<String, (Timestamp, ServerTls)>,
 }
 
 impl EtcdCredentials {
@@ -181,7 +200,7 @@ impl EtcdCredentials {
         keys: &dyn KeySource,
         randomness: &dyn Randomness,
         now: Timestamp,
-    ) -> Result<EtcdTls, Error> {
+    ) -> Result<ServerTls, Error> {
         let fresh = |made: &Timestamp| made.checked_add(CACHED).is_ok_and(|until| now < until);
         let mut cached = self.0.lock();
         cached.tls.retain(|_, (made, _)| fresh(made));
@@ -206,7 +225,7 @@ impl EtcdCredentials {
             certificate,
             key: key.to_pem(),
         };
-        let tls = EtcdTls::new(authority.certificate_pem(), &client, now).map_err(Error::Tls)?;
+        let tls = ServerTls::new(authority.certificate_pem(), &client, now).map_err(Error::Tls)?;
         cached.tls.insert(id, (now, tls.clone()));
         Ok(tls)
     }

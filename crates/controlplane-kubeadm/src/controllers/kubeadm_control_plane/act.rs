@@ -19,6 +19,9 @@ use super::{
 };
 use crate::{Error, Settings, workload};
 
+/// The field manager of Machines, as upstream's; with it either can take over from the other.
+const FIELD_MANAGER: &str = "capi-kubeadmcontrolplane";
+
 /// What acting needs besides the world.
 pub struct Act<'a> {
     /// The runtime.
@@ -71,6 +74,7 @@ impl Act<'_> {
             Action::GrantKubeadmPermissions => self.grant_permissions(world).await,
             Action::UpdateKubeadmConfig => self.update_kubeadm_config(world).await,
             Action::ForwardLeadership { from, to } => self.forward_leadership(world, from, to).await,
+            Action::NoteCertificateExpiry(name) => self.note_certificate_expiry(world, name).await,
             Action::RemoveEtcdMember(name) => self.remove_etcd_member(world, name).await,
             Action::RemoveHook(name) => self.remove_hook(world, name).await,
             Action::DeleteMachine(name) => self.delete_machine(world, name).await,
@@ -197,9 +201,13 @@ impl Act<'_> {
             return Ok(());
         };
         let machine = world.machines[index].machine.clone();
-        if let Some(wanted) = machines::synced(world, &machine) {
-            self.ctx.patch(&*machine, &wanted).await?;
-            world.machines[index].machine = Arc::new(wanted);
+        if machines::synced(world, &machine).is_some() {
+            let intent = machines::intent(world, &machine);
+            let synced: Machine = self
+                .ctx
+                .apply(&Key::of(&*machine), &intent, FIELD_MANAGER)
+                .await?;
+            world.machines[index].machine = Arc::new(synced);
         }
         Ok(())
     }
@@ -216,19 +224,11 @@ impl Act<'_> {
         let new = machines::new_machine(world, name, role, failure_domain)?;
         let config = self.create_config(world, &new).await?;
         let infrastructure = self.create_infrastructure(world, &new).await?;
-        let machine = match self.ctx.create(&new.machine).await {
-            Ok(machine) => machine,
-            Err(error) if error.is_already_exists() => {
-                let existing = self.ctx.get_live::<Machine>(&Key::of(&new.machine)).await?;
-                let uid = world.control_plane.uid().unwrap_or_default();
-                match existing.filter(|machine| capi_runtime::meta::is_controlled_by(&machine.metadata, &uid))
-                {
-                    Some(machine) => machine,
-                    None => return Err(taken("Machine", name)),
-                }
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let intent = machines::intent(world, &new.machine);
+        let machine: Machine = self
+            .ctx
+            .apply(&Key::of(&new.machine), &intent, FIELD_MANAGER)
+            .await?;
         world.unfinished.retain(|config| config.name_any() != name);
         world.machines.push(MachineView {
             machine: Arc::new(machine),
@@ -322,6 +322,39 @@ impl Act<'_> {
             }
         }
         last.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// That an API server does not answer is no reason to stop: the next look at the control plane tries again.
+    async fn note_certificate_expiry(&self, world: &mut World, name: &str) -> Result<(), Error> {
+        let Some(index) = position(world, name) else {
+            return Ok(());
+        };
+        let view = &world.machines[index];
+        let (Some(node), Some(config)) = (view.node_name(), view.config.clone()) else {
+            return Ok(());
+        };
+        let Ok(workload) = self.ctx.workload(&Key::of(&*world.cluster)) else {
+            return Ok(());
+        };
+        let ca = certificates::pair(world, Purpose::ClusterCa)?.certificate;
+        let port = machines::api_server_port(&config.spec);
+        let expiry = match workload::expiry::of_api_server(&workload, node, port, &ca, self.ctx.now()).await {
+            Ok(expiry) => expiry,
+            Err(error) => {
+                tracing::debug!(
+                    machine = name,
+                    error,
+                    "cannot read when the API server's certificate expires"
+                );
+                return Ok(());
+            }
+        };
+        let mut noted = config.as_ref().clone();
+        let annotations = noted.metadata.annotations.get_or_insert_default();
+        annotations.insert(annotations::CERTIFICATES_EXPIRY.to_owned(), expiry.to_string());
+        self.ctx.patch(&*config, &noted).await?;
+        world.machines[index].config = Some(Arc::new(noted));
+        Ok(())
     }
 
     async fn remove_etcd_member(&self, world: &World, name: &str) -> Result<(), Error> {

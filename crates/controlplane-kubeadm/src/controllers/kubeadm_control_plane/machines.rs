@@ -19,6 +19,7 @@ use kube::{
     core::{ApiResource, DynamicObject},
 };
 use semver::Version;
+use serde_json::{Value, json};
 
 use super::world::{Template, World};
 use crate::Error;
@@ -291,6 +292,54 @@ fn new_machine_object(
         annotations.insert(annotations::KCP_PRE_TERMINATE_HOOK.to_owned(), String::new());
     }
     machine
+}
+
+/// What is applied to a Machine, new or existing: everything that the control plane decides. What it decides once
+/// (version, failure domain, references, the hook) stays as the Machine has it.
+pub fn intent(world: &World, machine: &Machine) -> Value {
+    let mut annotations = machine_annotations(world);
+    if machine
+        .annotations()
+        .contains_key(annotations::KCP_PRE_TERMINATE_HOOK)
+    {
+        annotations.insert(annotations::KCP_PRE_TERMINATE_HOOK.to_owned(), String::new());
+    }
+    let spec = MachineSpec {
+        cluster_name: world.cluster_name(),
+        bootstrap: Bootstrap {
+            config_ref: machine.spec.bootstrap.config_ref.clone(),
+            data_secret_name: None,
+        },
+        infrastructure_ref: machine.spec.infrastructure_ref.clone(),
+        version: machine.spec.version.clone(),
+        failure_domain: machine.spec.failure_domain.clone(),
+        readiness_gates: readiness_gates(world),
+        deletion: deletion(world),
+        taints: world.control_plane.spec.machine_template.spec.taints.clone(),
+        ..MachineSpec::default()
+    };
+    let mut metadata = json!({ "labels": machine_labels(world), "ownerReferences": [world.controller()] });
+    if !annotations.is_empty() {
+        metadata["annotations"] = json!(annotations);
+    }
+    json!({ "metadata": metadata, "spec": spec })
+}
+
+/// The port on which the API server of a machine with this configuration listens.
+pub fn api_server_port(config: &KubeadmConfigSpec) -> u16 {
+    let init = config
+        .init_configuration
+        .as_ref()
+        .and_then(|init| init.local_api_endpoint.as_ref());
+    let join = config
+        .join_configuration
+        .as_ref()
+        .and_then(|join| join.control_plane.as_ref());
+    let endpoint = init.or_else(|| join.and_then(|join| join.local_api_endpoint.as_ref()));
+    endpoint
+        .and_then(|endpoint| endpoint.bind_port)
+        .and_then(|port| u16::try_from(port).ok())
+        .unwrap_or(6443)
 }
 
 fn missing_template(world: &World, reason: String) -> Error {

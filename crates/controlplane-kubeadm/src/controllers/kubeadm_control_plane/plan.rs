@@ -11,7 +11,7 @@ use super::{
     machines::{self, Role},
     preflight::{self, Findings},
     up_to_date,
-    world::{MachineView, World},
+    world::{MachineView, Workload, World},
 };
 
 /// A write.
@@ -53,6 +53,8 @@ pub enum Action {
         /// The Machines to try, best first.
         to: Vec<String>,
     },
+    /// Read from its API server until when a Machine's certificates are valid, and note it.
+    NoteCertificateExpiry(String),
     /// Take the etcd member of a deleted Machine out of its cluster.
     RemoveEtcdMember(String),
     /// Let the deletion of a Machine go on.
@@ -133,6 +135,7 @@ pub fn plan(world: &World, names: &dyn NamesInUse, now: Timestamp) -> Plan {
     }
     plan_hooks(world, &mut plan);
     plan_replicas(world, names, now, &mut plan);
+    plan_expiry_notes(world, &mut plan);
     plan.at(rollout_time(world, now));
     plan
 }
@@ -380,6 +383,24 @@ fn max_surge(world: &World) -> i32 {
         Some(IntOrString::Int(surge)) => *surge,
         Some(IntOrString::String(text)) => text.parse().unwrap_or(1),
         None => 1,
+    }
+}
+
+/// The expiry is noted once, as soon as the API server of a Machine runs.
+fn plan_expiry_notes(world: &World, plan: &mut Plan) {
+    use capi_api::conditions::types::API_SERVER_POD_HEALTHY;
+    for view in world
+        .living()
+        .filter(|view| view.condition_is(API_SERVER_POD_HEALTHY, "True"))
+    {
+        let noted = view.config.as_ref().is_none_or(|config| {
+            config
+                .annotations()
+                .contains_key(annotations::CERTIFICATES_EXPIRY)
+        });
+        if view.node_name().is_some() && !noted && matches!(world.workload, Workload::Connected(_)) {
+            plan.actions.push(Action::NoteCertificateExpiry(view.name()));
+        }
     }
 }
 

@@ -115,15 +115,32 @@ fn machines(
     let mut all = BTreeMap::new();
     for view in &world.machines {
         let mut machine = view.machine.as_ref().clone();
-        let mut changed = false;
         for draft in machine_conditions::of_machine(world, view, now, grace) {
-            changed |= conditions::set(&mut machine, draft, now);
+            conditions::set(&mut machine, draft, now);
         }
         legacy::fill_machine(world, view, &mut machine, now);
+        let changed = is_news(view.machine.conditions(), machine.conditions());
         all.insert(view.name(), machine.conditions().to_vec());
         machines.push((machine, changed));
     }
     (machines, all)
+}
+
+/// Whether conditions say something else than before. While a Machine comes up, its spec changes several times; that
+/// conditions which wait all the same have seen it too is not worth a write.
+fn is_news(before: &[Condition], after: &[Condition]) -> bool {
+    let is_good = after.iter().all(|condition| condition.status == "True");
+    let text = |condition: &Condition| {
+        let generation = condition.observed_generation.filter(|_| is_good);
+        (
+            condition.type_.clone(),
+            condition.status.clone(),
+            condition.reason.clone(),
+            condition.message.clone(),
+            generation,
+        )
+    };
+    !before.iter().map(text).eq(after.iter().map(text))
 }
 
 fn initialized_condition(initialized: bool) -> Draft {

@@ -160,7 +160,11 @@ pub fn with_machine(mut world: World, name: &str, role: Role, changes: Value) ->
     );
     merge(&mut value, changes);
     let machine: Machine = serde_json::from_value(value).unwrap();
-    let config: KubeadmConfig = new.config;
+    let mut config: KubeadmConfig = new.config;
+    config.metadata.annotations.get_or_insert_default().insert(
+        capi_api::annotations::CERTIFICATES_EXPIRY.to_owned(),
+        "2027-11-20T12:00:00Z".to_owned(),
+    );
     world.machines.push(MachineView {
         machine: Arc::new(machine),
         config: Some(Arc::new(config)),

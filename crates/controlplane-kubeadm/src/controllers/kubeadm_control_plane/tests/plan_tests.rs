@@ -362,3 +362,24 @@ fn the_template_gets_the_cluster_as_owner() {
     }
     assert_eq!(planned(&world).actions, [Action::OwnTemplate]);
 }
+
+#[test]
+fn the_expiry_of_certificates_is_noted_once_the_api_server_runs() {
+    let mut world = running(1, json!({}));
+    Arc::make_mut(world.machines[0].config.as_mut().unwrap())
+        .metadata
+        .annotations = None;
+    assert_eq!(
+        planned(&world).actions,
+        [Action::NoteCertificateExpiry("m0".into())]
+    );
+    let mut machine = world.machines[0].machine.as_ref().clone();
+    machine
+        .status
+        .as_mut()
+        .unwrap()
+        .conditions
+        .retain(|condition| condition.type_ != "APIServerPodHealthy");
+    world.machines[0].machine = Arc::new(machine);
+    assert_eq!(planned(&world).actions, []);
+}
