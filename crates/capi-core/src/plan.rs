@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use capi_runtime::Next;
 use jiff::Timestamp;
+use kube::core::ObjectMeta;
 
 /// Something to do, and why.
 #[derive(Clone, Debug)]
@@ -30,6 +31,14 @@ pub fn look_at(time: Timestamp, now: Timestamp) -> Next {
     match Duration::try_from(time.duration_since(now)) {
         Ok(wait) if !wait.is_zero() => Next::After(wait),
         _ => Next::Done,
+    }
+}
+
+/// Counts the generation on if this reconcile is about to change the spec: what is said now is said of the spec that is
+/// written now. Otherwise the own write would make every condition look old, and cost another write.
+pub fn foresee_generation(metadata: &mut ObjectMeta, spec_changes: bool) {
+    if spec_changes {
+        metadata.generation = metadata.generation.map(|generation| generation + 1);
     }
 }
 

@@ -142,7 +142,16 @@ impl World {
         };
         let definitions: Api<CustomResourceDefinition> = Api::all(world.client.clone());
         for shipped in capi_api::crd::crds().unwrap() {
-            if shipped.definition.spec.group == "cluster.x-k8s.io" {
+            let kind = shipped.definition.spec.names.kind.as_str();
+            if [
+                "Cluster",
+                "Machine",
+                "MachineSet",
+                "MachineDeployment",
+                "MachinePool",
+            ]
+            .contains(&kind)
+            {
                 definitions
                     .create(&PostParams::default(), &shipped.definition)
                     .await
@@ -181,12 +190,11 @@ impl World {
         self.manager = Some(Running { shutdown, task });
     }
 
-    /// Stops the core provider as a crash would: nothing is finished.
-    pub async fn kill_manager(&mut self) {
+    /// Takes away a core provider whose gate is closed: from outside it has crashed already.
+    pub async fn remove_manager(&mut self) {
         if let Some(running) = self.manager.take() {
             running.shutdown.cancel();
-            running.task.abort();
-            let _ = running.task.await;
+            running.task.await.unwrap();
         }
     }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     foreign::{Foreign, Found, draft_of},
-    plan::Step,
+    plan::{Step, foresee_generation},
 };
 
 /// Something a Cluster's reconcile does.
@@ -57,6 +57,8 @@ pub fn plan(world: &World, settings: &Settings, now: Timestamp) -> Plan {
     infrastructure(world, &mut plan, now);
     control_plane(world, &mut plan, now);
     let deleting = world.is_deleting().then(|| deletion::plan(world, &mut plan));
+    let changed = plan.cluster.spec != world.cluster.spec;
+    foresee_generation(&mut plan.cluster.metadata, changed);
     counters::set(world, &mut plan.cluster);
     plan.next = conditions::set_all(world, settings, deleting.as_ref(), &mut plan.cluster, now);
     phase(&mut plan);
@@ -72,7 +74,7 @@ pub fn plan(world: &World, settings: &Settings, now: Timestamp) -> Plan {
         v1beta1::set(&mut plan.cluster, summary, now);
     }
     if world.is_readable() {
-        status(&mut plan.cluster).observed_generation = world.cluster.metadata.generation;
+        status(&mut plan.cluster).observed_generation = plan.cluster.metadata.generation;
     }
     plan.finish = deleting.is_some_and(|stage| stage.reason == reasons::DELETION_COMPLETED)
         && meta::has_finalizer(&world.cluster.metadata, finalizers::CLUSTER);

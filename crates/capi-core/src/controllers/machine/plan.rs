@@ -26,7 +26,7 @@ use crate::{
     controllers::cluster::plan::{failure_text, label_cluster},
     foreign::{Foreign, Found, draft_of},
     machines::is_control_plane,
-    plan::Step,
+    plan::{Step, foresee_generation},
 };
 
 /// Something a Machine's reconcile does.
@@ -76,8 +76,10 @@ pub fn plan(world: &World, settings: &Settings, now: Timestamp) -> Plan {
     node(world, settings, &mut plan, now);
     certificate_expiry(world, &mut plan.machine);
     let stage = world.is_deleting().then(|| deletion::plan(world, &mut plan, now));
+    let changed = plan.machine.spec != world.machine.spec;
+    foresee_generation(&mut plan.machine.metadata, changed);
     if world.is_readable() {
-        status(&mut plan.machine).observed_generation = world.machine.metadata.generation;
+        status(&mut plan.machine).observed_generation = plan.machine.metadata.generation;
     }
     plan.next = plan.next.earliest(conditions::set_all(
         world,

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     controllers::{cluster::plan::label_cluster, machine_set::plan::claim_template},
     foreign::Found,
-    plan::{Step, look_at},
+    plan::{Step, foresee_generation, look_at},
     webhooks,
 };
 
@@ -87,7 +87,7 @@ pub fn plan(world: &World, now: Timestamp) -> Plan {
         clean_up(&sorted, &mut plan);
     }
     if world.is_readable() {
-        let generation = world.deployment.metadata.generation;
+        let generation = plan.deployment.metadata.generation;
         plan.deployment.status.get_or_insert_default().observed_generation = generation;
     }
     plan.finish = world.is_deleting()

@@ -28,7 +28,7 @@ use crate::{
     controllers::cluster::plan::label_cluster,
     foreign::{Foreign, Found, draft_of},
     machines,
-    plan::Step,
+    plan::{Step, foresee_generation},
     webhooks,
 };
 
@@ -96,9 +96,11 @@ pub fn plan(world: &World, now: Timestamp) -> Plan {
         synchronise(world, &mut plan);
         blocked = replicas(world, &mut plan, now);
     }
+    let changed = plan.set.spec != world.set.spec;
+    foresee_generation(&mut plan.set.metadata, changed);
     plan.next = conditions::set_all(world, &blocked, &mut plan.set, now);
     if world.is_readable() && blocked.is_empty() {
-        plan.set.status.get_or_insert_default().observed_generation = world.set.metadata.generation;
+        plan.set.status.get_or_insert_default().observed_generation = plan.set.metadata.generation;
     }
     plan.finish = world.is_deleting()
         && world.machines.is_empty()
