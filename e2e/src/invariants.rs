@@ -29,7 +29,11 @@ pub async fn at_rest(simulation: &Simulation, duration: Duration) -> Result<(), 
     if attempts.is_empty() {
         return Ok(());
     }
-    Err(format!("{} write attempts in {duration:?} at rest:\n{}", attempts.len(), attempts.join("\n")))
+    Err(format!(
+        "{} write attempts in {duration:?} at rest:\n{}",
+        attempts.len(),
+        attempts.join("\n")
+    ))
 }
 
 /// The owner references form the tree that garbage collection, `clusterctl move` and `describe` rely on.
@@ -42,10 +46,21 @@ pub fn every_object_has_its_owner(inventory: &Inventory) -> Result<(), String> {
         "KubeadmConfig" | "DevMachine" => Some("Machine"),
         _ => None,
     };
-    let kinds = ["KubeadmControlPlane", "MachineDeployment", "DevCluster", "MachineSet", "Machine", "KubeadmConfig", "DevMachine"];
+    let kinds = [
+        "KubeadmControlPlane",
+        "MachineDeployment",
+        "DevCluster",
+        "MachineSet",
+        "Machine",
+        "KubeadmConfig",
+        "DevMachine",
+    ];
     for object in kinds.iter().flat_map(|kind| inventory.of_kind(kind)) {
         let expected = owner_of(object).unwrap_or_default();
-        let owners: Vec<_> = inventory.of_kind(expected).filter(|owner| object.is_owned_by(owner)).collect();
+        let owners: Vec<_> = inventory
+            .of_kind(expected)
+            .filter(|owner| object.is_owned_by(owner))
+            .collect();
         if owners.is_empty() {
             return Err(format!("{} has no {expected} as its owner", object.described()));
         }
@@ -55,11 +70,15 @@ pub fn every_object_has_its_owner(inventory: &Inventory) -> Result<(), String> {
 
 /// Every Machine has its Node and every Node its Machine.
 async fn nodes_match_machines(simulation: &Simulation, inventory: &Inventory) -> Result<(), String> {
-    let machines: BTreeSet<String> =
-        inventory.of_kind("Machine").filter_map(|m| m.text("/status/nodeRef/name").map(str::to_owned)).collect();
+    let machines: BTreeSet<String> = inventory
+        .of_kind("Machine")
+        .filter_map(|m| m.text("/status/nodeRef/name").map(str::to_owned))
+        .collect();
     let nodes: BTreeSet<String> = scenario::nodes(simulation).await.into_iter().collect();
     if machines == nodes && machines.len() == inventory.of_kind("Machine").count() {
         return Ok(());
     }
-    Err(format!("in namespace {NAMESPACE} the Machines name the Nodes {machines:?}, but the Nodes are {nodes:?}"))
+    Err(format!(
+        "in namespace {NAMESPACE} the Machines name the Nodes {machines:?}, but the Nodes are {nodes:?}"
+    ))
 }

@@ -32,27 +32,27 @@ pub struct Saved {
     storage: MemoryStorage,
     world: WorldSnapshot,
     at: Timestamp,
-    /// The write after which it was saved, for messages.
+    /// The write after which it was saved.
     pub after: String,
 }
 
-/// The requests of the controllers, and the trap that saves the system after a given write.
+/// The requests of the controllers; on demand it also saves the system after each of their writes.
 pub struct Journal {
     started: Instant,
     lines: Mutex<Vec<String>>,
     writes: Mutex<u64>,
-    trap: Option<u64>,
-    saved: Mutex<Option<Saved>>,
+    save: bool,
+    saved: Mutex<Vec<Saved>>,
     system: OnceLock<(Server, World, SharedClock)>,
 }
 
 impl Journal {
-    fn new(trap: Option<u64>) -> Self {
+    fn new(save: bool) -> Self {
         Self {
             started: Instant::now(),
             lines: Mutex::default(),
             writes: Mutex::default(),
-            trap,
+            save,
             saved: Mutex::default(),
             system: OnceLock::new(),
         }
@@ -70,12 +70,18 @@ impl Journal {
 
     /// The write attempts, failed ones included, among the lines from `start` on.
     pub fn write_attempts_since(&self, start: usize) -> Vec<String> {
-        self.lines.lock().iter().skip(start).filter(|line| line.contains(" WRITE ")).cloned().collect()
+        self.lines
+            .lock()
+            .iter()
+            .skip(start)
+            .filter(|line| line.contains(" WRITE "))
+            .cloned()
+            .collect()
     }
 
-    /// The system as it was after the trapped write.
-    pub fn take_saved(&self) -> Option<Saved> {
-        self.saved.lock().take()
+    /// The system as it was after each write so far.
+    pub fn take_saved(&self) -> Vec<Saved> {
+        std::mem::take(&mut self.saved.lock())
     }
 }
 
@@ -94,11 +100,15 @@ impl Audit for Journal {
             &event.body_hash()[..16],
         );
         if event.is_write() && event.code < 300 {
-            let mut writes = self.writes.lock();
-            *writes += 1;
-            if let (true, Some((server, world, clock))) = (self.trap == Some(*writes), self.system.get()) {
+            *self.writes.lock() += 1;
+            if let Some((server, world, clock)) = self.system.get().filter(|_| self.save) {
                 let (storage, world) = (server.fork(), world.snapshot());
-                *self.saved.lock() = Some(Saved { storage, world, at: clock.now(), after: line.clone() });
+                self.saved.lock().push(Saved {
+                    storage,
+                    world,
+                    at: clock.now(),
+                    after: line.clone(),
+                });
             }
         }
         self.lines.lock().push(line);
@@ -124,8 +134,8 @@ pub struct Simulation {
 pub struct Start {
     /// Where all chance comes from.
     pub seed: u64,
-    /// Saves the system after this many writes of the controllers.
-    pub trap: Option<u64>,
+    /// Saves the system after each write of the controllers.
+    pub save: bool,
     /// Starts from what another system left behind instead of from nothing.
     pub from: Option<Saved>,
 }
@@ -138,14 +148,26 @@ where
 {
     // RUST_LOG shows what the controllers log; captured per test.
     let filter = tracing_subscriber::EnvFilter::from_default_env();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().without_time().try_init();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("tokio starts").block_on(async { story(Simulation::start(start).await).await })
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_test_writer()
+        .without_time()
+        .try_init();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    runtime
+        .expect("tokio starts")
+        .block_on(async { story(Simulation::start(start).await).await })
 }
 
 impl Simulation {
     async fn start(start: Start) -> Self {
-        let epoch = start.from.as_ref().map_or_else(|| "2026-01-01T00:00:00Z".parse().expect("a time"), |s| s.at);
+        let epoch = start
+            .from
+            .as_ref()
+            .map_or_else(|| "2026-01-01T00:00:00Z".parse().expect("a time"), |s| s.at);
         let clock: SharedClock = Arc::new(SimulatedClock::starting_at(epoch));
         let randomness: SharedRandomness = Arc::new(SeededRandomness::new(start.seed));
         let keys = Arc::new(PooledKeys::new());
@@ -157,7 +179,7 @@ impl Simulation {
         if let Some(snapshot) = world_before {
             world.restore(snapshot).await.expect("a snapshot can be restored");
         }
-        let journal = Arc::new(Journal::new(start.trap));
+        let journal = Arc::new(Journal::new(start.save));
         let admission = providers::InProcessAdmission::default();
         let server = Server::builder()
             .clock(clock.clone())
@@ -168,8 +190,12 @@ impl Simulation {
             .build()
             .await
             .expect("the API server starts");
-        providers::install_definitions(&server.client()).await.expect("the definitions are accepted");
-        let kinds = Kinds::discover(&server.client()).await.expect("the definitions can be listed");
+        providers::install_definitions(&server.client())
+            .await
+            .expect("the definitions are accepted");
+        let kinds = Kinds::discover(&server.client())
+            .await
+            .expect("the definitions can be listed");
         let _ = journal.system.set((server.clone(), world.clone(), clock.clone()));
 
         let mut manager = Manager::builder(server.client_as(MANAGER))
@@ -184,7 +210,15 @@ impl Simulation {
         admission.set(manager.admission());
         let shutdown = CancellationToken::new();
         let manager = tokio::spawn(manager.run(shutdown.clone()));
-        Self { server, world, journal, kinds, clock, shutdown, manager }
+        Self {
+            server,
+            world,
+            journal,
+            kinds,
+            clock,
+            shutdown,
+            manager,
+        }
     }
 
     /// A client that does not count as the controllers.
@@ -199,7 +233,10 @@ impl Simulation {
 
     /// All Cluster API objects.
     pub async fn inventory(&self) -> Inventory {
-        self.kinds.read(&self.client(), NAMESPACE).await.expect("objects can be read")
+        self.kinds
+            .read(&self.client(), NAMESPACE)
+            .await
+            .expect("objects can be read")
     }
 
     /// Waits until `reached`, looking every 100 ms of simulated time; returns how long it took, or why it did not come.
@@ -226,11 +263,16 @@ impl Simulation {
             if start.elapsed() >= limit {
                 let mut text = format!("{what}: not within {limit:?}\n");
                 for cluster in inventory.of_kind("Cluster") {
-                    let description = capictl::describe::of_inventory(&inventory, &cluster.name(), true, self.now());
+                    let description =
+                        capictl::describe::of_inventory(&inventory, &cluster.name(), true, self.now());
                     text += &description.map(|d| d.text).unwrap_or_default();
                 }
                 let writes = self.journal.write_attempts_since(0);
-                text += &format!("The last of {} writes:\n{}\n", writes.len(), writes[writes.len().saturating_sub(15)..].join("\n"));
+                text += &format!(
+                    "The last of {} writes:\n{}\n",
+                    writes.len(),
+                    writes[writes.len().saturating_sub(15)..].join("\n")
+                );
                 return Err(text);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -240,6 +282,9 @@ impl Simulation {
     /// Ends the controllers as a process does that is asked to, and waits for them.
     pub async fn stop(self) {
         self.shutdown.cancel();
-        self.manager.await.expect("no controller panics").expect("the manager ends well");
+        self.manager
+            .await
+            .expect("no controller panics")
+            .expect("the manager ends well");
     }
 }

@@ -23,49 +23,88 @@ async fn life(simulation: &Simulation) -> Result<(), String> {
 }
 
 fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+    std::env::var(variable).map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable}={text} is no number"))
+    })
 }
 
 #[test]
 fn a_cluster_comes_up_within_three_seconds_beyond_the_simulated_delays() {
-    simulation::run(Start { seed: 1, ..Start::default() }, |simulation| async move {
-        scenario::apply(&simulation).await.unwrap();
-        let took = scenario::available(&simulation, 3).await.unwrap_or_else(|e| panic!("{e}"));
-        assert!(took <= SIMULATED_DELAYS + Duration::from_secs(3), "{took:?}");
-        invariants::check(&simulation).await.unwrap_or_else(|e| panic!("{e}"));
-        simulation.stop().await;
-    });
+    simulation::run(
+        Start {
+            seed: 1,
+            ..Start::default()
+        },
+        |simulation| async move {
+            scenario::apply(&simulation).await.unwrap();
+            let took = scenario::available(&simulation, 3)
+                .await
+                .unwrap_or_else(|e| panic!("{e}"));
+            assert!(took <= SIMULATED_DELAYS + Duration::from_secs(3), "{took:?}");
+            invariants::check(&simulation)
+                .await
+                .unwrap_or_else(|e| panic!("{e}"));
+            simulation.stop().await;
+        },
+    );
 }
 
 #[test]
 fn workers_scale_up_and_down_and_rest_in_between() {
-    simulation::run(Start { seed: 2, ..Start::default() }, |simulation| async move {
-        scenario::apply(&simulation).await.unwrap();
-        for (workers, machines) in [(2, 3), (4, 5), (1, 2), (0, 1), (2, 3)] {
-            scenario::scale_workers(&simulation, workers).await.unwrap();
-            scenario::available(&simulation, machines).await.unwrap_or_else(|e| panic!("{e}"));
-            invariants::check(&simulation).await.unwrap_or_else(|e| panic!("{workers} workers: {e}"));
-        }
-    });
+    simulation::run(
+        Start {
+            seed: 2,
+            ..Start::default()
+        },
+        |simulation| async move {
+            scenario::apply(&simulation).await.unwrap();
+            for (workers, machines) in [(2, 3), (4, 5), (1, 2), (0, 1), (2, 3)] {
+                scenario::scale_workers(&simulation, workers).await.unwrap();
+                scenario::available(&simulation, machines)
+                    .await
+                    .unwrap_or_else(|e| panic!("{e}"));
+                invariants::check(&simulation)
+                    .await
+                    .unwrap_or_else(|e| panic!("{workers} workers: {e}"));
+            }
+        },
+    );
 }
 
 #[test]
 fn deletion_leaves_nothing_behind() {
-    simulation::run(Start { seed: 3, ..Start::default() }, |simulation| async move {
-        life(&simulation).await.unwrap_or_else(|e| panic!("{e}"));
-        assert!(scenario::nodes(&simulation).await.is_empty());
-        invariants::at_rest(&simulation, Duration::from_secs(120)).await.unwrap_or_else(|e| panic!("{e}"));
-    });
+    simulation::run(
+        Start {
+            seed: 3,
+            ..Start::default()
+        },
+        |simulation| async move {
+            life(&simulation).await.unwrap_or_else(|e| panic!("{e}"));
+            assert!(scenario::nodes(&simulation).await.is_empty());
+            invariants::at_rest(&simulation, Duration::from_secs(120))
+                .await
+                .unwrap_or_else(|e| panic!("{e}"));
+        },
+    );
 }
 
 #[test]
 fn a_cluster_deleted_half_way_leaves_nothing_behind() {
     for milliseconds in [0, 50, 500, 5_000, 11_000, 13_000, 15_000, 20_000] {
-        simulation::run(Start { seed: 4, ..Start::default() }, |simulation| async move {
-            scenario::apply(&simulation).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
-            scenario::delete(&simulation).await.unwrap_or_else(|e| panic!("deleted after {milliseconds} ms: {e}"));
-        });
+        simulation::run(
+            Start {
+                seed: 4,
+                ..Start::default()
+            },
+            |simulation| async move {
+                scenario::apply(&simulation).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                scenario::delete(&simulation)
+                    .await
+                    .unwrap_or_else(|e| panic!("deleted after {milliseconds} ms: {e}"));
+            },
+        );
     }
 }
 
@@ -73,14 +112,26 @@ fn a_cluster_deleted_half_way_leaves_nothing_behind() {
 #[test]
 fn one_seed_gives_one_request_log() {
     let story = |seed| {
-        simulation::run(Start { seed, ..Start::default() }, |simulation| async move {
-            life(&simulation).await.unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-            simulation.journal.lines()
-        })
+        simulation::run(
+            Start {
+                seed,
+                ..Start::default()
+            },
+            |simulation| async move {
+                life(&simulation)
+                    .await
+                    .unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+                simulation.journal.lines()
+            },
+        )
     };
     for seed in 0..number("SIM_SEEDS", 10) {
         let first = story(seed);
-        assert!(first.len() > 100, "the log of seed {seed} has only {} lines", first.len());
+        assert!(
+            first.len() > 100,
+            "the log of seed {seed} has only {} lines",
+            first.len()
+        );
         for run in 1..number("SIM_RUNS", 2) {
             let again = story(seed);
             if let Some((i, (a, b))) = first.iter().zip(&again).enumerate().find(|(_, (a, b))| a != b) {
