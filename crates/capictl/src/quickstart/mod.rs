@@ -160,7 +160,8 @@ fn how_to_go_on(clusters: &[Subject], kubeconfig: &Path) -> String {
   kubectl get clusters,machinedeployments,machines -n {namespace} -o wide
   kubectl scale machinedeployment -n {namespace} --all --replicas 3
   capictl describe cluster {name} -n {namespace}
-  capictl get kubeconfig {name} -n {namespace} > {name}.kubeconfig && kubectl --kubeconfig {name}.kubeconfig get nodes
+  capictl get kubeconfig {name} -n {namespace} > {name}-workload.kubeconfig
+  kubectl --kubeconfig {name}-workload.kubeconfig get nodes
   kubectl delete cluster {name} -n {namespace}
 Serving until Ctrl-C.
 ",
