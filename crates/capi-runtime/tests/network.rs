@@ -43,6 +43,7 @@ use seams::{Clock, SystemClock, SystemRandomness};
 use serde_json::{Value, json};
 use support::{Probe, Running, config_map, eventually, eventually_async, machine};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 fn authority() -> CertificateAuthority {
@@ -105,32 +106,54 @@ fn base64(text: &str) -> Value {
     serde_json::to_value(k8s_openapi::ByteString(text.as_bytes().to_vec())).unwrap()
 }
 
-/// Counts the connections that lead to `address`.
-async fn counted(address: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (here, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-    let counter = count.clone();
-    tokio::spawn(async move {
-        loop {
-            let (mut near, _) = listener.accept().await.unwrap();
-            counter.fetch_add(1, Ordering::Relaxed);
-            let mut far = TcpStream::connect(address).await.unwrap();
-            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
-        }
-    });
-    (here, count)
+/// Passes connections on to an address, counts them, and can cut them all.
+struct Wire {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    cut: Arc<Notify>,
+}
+
+impl Wire {
+    async fn to(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wire = Self {
+            address: listener.local_addr().unwrap(),
+            connections: Arc::default(),
+            cut: Arc::default(),
+        };
+        let (connections, cut) = (wire.connections.clone(), wire.cut.clone());
+        tokio::spawn(async move {
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                connections.fetch_add(1, Ordering::Relaxed);
+                let cut = cut.clone();
+                tokio::spawn(async move {
+                    let mut far = TcpStream::connect(address).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        () = cut.notified() => {}
+                    }
+                });
+            }
+        });
+        wire
+    }
+
+    fn count(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
 }
 
 #[tokio::test]
 async fn all_watches_and_requests_share_one_connection() {
     let (server, mut config, stop) = serve(&[b"h2", b"http/1.1"]).await;
     let port = config.cluster_url.port_u16().unwrap();
-    let (address, connections) = counted(SocketAddr::from(([127, 0, 0, 1], port))).await;
-    config.cluster_url = format!("https://{address}").parse().unwrap();
+    let wire = Wire::to(SocketAddr::from(([127, 0, 0, 1], port))).await;
+    config.cluster_url = format!("https://{}", wire.address).parse().unwrap();
     let mut manager = Manager::builder(management_client(config).unwrap())
         .build()
         .unwrap();
-    let (reconciler, _) = Probe::idle();
+    let (reconciler, calls) = Probe::idle();
     manager.register(
         Controller::<ConfigMap>::new("test", reconciler)
             .reads::<Secret>()
@@ -152,7 +175,22 @@ async fn all_watches_and_requests_share_one_connection() {
             .len(),
         1
     );
-    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    assert_eq!(wire.count(), 1);
+    // The connection is lost: watches and requests go on over a new one.
+    wire.cut.notify_waiters();
+    let late = config_map("late");
+    let api = Api::<ConfigMap>::default_namespaced(server.client());
+    api.create(&PostParams::default(), &serde_json::from_value(late).unwrap())
+        .await
+        .unwrap();
+    eventually("the watch goes on", || calls.lock().contains(&"late".to_owned())).await;
+    assert!(
+        ctx.get_live::<ConfigMap>(&Key::new("default", "late"))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(wire.count(), 2);
     running.stop().await;
     stop.cancel();
 }

@@ -144,3 +144,53 @@ async fn authorize(client: Client, request: &Request<Bytes>) -> Result<(), Page>
         false => Err(pages::text(StatusCode::FORBIDDEN, "not allowed")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    /// An API server that knows the tokens `reader` and `guest`, and lets `reader` read /metrics.
+    fn api_server() -> Client {
+        let service = tower::service_fn(|request: Request<Body>| async move {
+            let review = request.uri().path().ends_with("/tokenreviews");
+            let body = request.into_body().collect().await?.to_bytes();
+            let mut answer: serde_json::Value = serde_json::from_slice(&body)?;
+            answer["status"] = match review {
+                true => {
+                    let token = answer["spec"]["token"].as_str().unwrap_or_default().to_owned();
+                    json!({"authenticated": token == "reader" || token == "guest", "user": {"username": token}})
+                }
+                false => {
+                    let spec = &answer["spec"];
+                    let path = json!({"path": "/metrics", "verb": "get"});
+                    json!({"allowed": spec["user"] == "reader" && spec["nonResourceAttributes"] == path})
+                }
+            };
+            Ok::<_, tower::BoxError>(http::Response::new(Body::from(serde_json::to_vec(&answer)?)))
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn metrics_are_for_those_whom_the_api_server_allows_it() {
+        let handler = metrics(Arc::new(Metrics::new().unwrap()), Some(api_server()));
+        for (token, path, status) in [
+            (None, "/metrics", 401),
+            (Some("Bearer nobody"), "/metrics", 401),
+            (Some("Bearer guest"), "/metrics", 403),
+            (Some("Bearer reader"), "/metrics", 200),
+            (Some("Bearer reader"), "/secret", 403),
+        ] {
+            let mut request = Request::get(path);
+            if let Some(token) = token {
+                request = request.header(AUTHORIZATION, token);
+            }
+            let answer = handler(request.body(Bytes::new()).unwrap()).await;
+            assert_eq!(answer.status().as_u16(), status, "{token:?} {path}");
+        }
+    }
+}

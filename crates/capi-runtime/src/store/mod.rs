@@ -18,7 +18,7 @@ use std::{
 
 use kube::{Resource, api::ApiResource};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 pub(crate) use feed::Feed;
 pub(crate) use index::Extract;
@@ -73,7 +73,9 @@ struct Inner<K> {
     state: RwLock<State<K>>,
     handlers: Mutex<Vec<Handler<K>>>,
     /// Counts applied changes; readers that wait for something follow it.
-    changes: watch::Sender<u64>,
+    /// Wakes those who wait for a change, in the order in which they came; a `tokio::sync::watch` wakes its receivers in
+    /// random order, and simulations must repeat.
+    changes: Notify,
 }
 
 struct State<K> {
@@ -101,7 +103,7 @@ impl<K: Stored> Store<K> {
             resource,
             state: RwLock::new(state),
             handlers: Mutex::default(),
-            changes: watch::Sender::new(0),
+            changes: Notify::new(),
         }))
     }
 
@@ -180,19 +182,18 @@ impl<K: Stored> Store<K> {
 
     /// Waits until a condition on this store holds; false if the time ran out.
     pub async fn wait_until(&self, limit: Duration, condition: impl Fn(&Self) -> bool) -> bool {
-        let mut changes = self.0.changes.subscribe();
         let wait = async {
             loop {
-                changes.mark_unchanged();
+                // Queued before the look, so that a change in between is not missed.
+                let mut change = std::pin::pin!(self.0.changes.notified());
+                change.as_mut().enable();
                 if condition(self) {
-                    return true;
+                    return;
                 }
-                if changes.changed().await.is_err() {
-                    return false;
-                }
+                change.await;
             }
         };
-        tokio::time::timeout(limit, wait).await.unwrap_or(false)
+        tokio::time::timeout(limit, wait).await.is_ok()
     }
 
     /// Adds an index, over what is there already too.
@@ -294,7 +295,7 @@ impl<K: Stored> Store<K> {
         let mut state = self.0.state.write();
         state.latest = state.latest.max(version_of(meta));
         drop(state);
-        self.0.changes.send_modify(|count| *count += 1);
+        self.0.changes.notify_waiters();
     }
 
     fn deliver(&self, handlers: &[Handler<K>], deltas: &[Delta<K>]) {
@@ -303,7 +304,7 @@ impl<K: Stored> Store<K> {
                 self.call(handler, delta);
             }
         }
-        self.0.changes.send_modify(|count| *count += 1);
+        self.0.changes.notify_waiters();
     }
 
     /// A mapper that panics must not end the watch of a kind for the whole process.
