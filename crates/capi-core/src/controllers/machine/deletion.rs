@@ -139,10 +139,10 @@ pub fn plan(world: &World, plan: &mut Plan, now: Timestamp) -> Stage {
     if let Some(stage) = delete_references(world, plan, now) {
         return stage;
     }
-    if let Ok(node) = node {
-        if let Some(stage) = delete_node(world, node, plan, now) {
-            return stage;
-        }
+    if let Ok(node) = node
+        && let Some(stage) = delete_node(world, node, plan, now)
+    {
+        return stage;
     }
     Stage::new(reasons::DELETION_COMPLETED, "Deletion completed")
 }

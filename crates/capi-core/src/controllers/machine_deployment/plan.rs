@@ -80,6 +80,8 @@ pub fn plan(world: &World, now: Timestamp) -> Plan {
     } else if plan.deployment.spec.replicas.is_some() {
         roll_out(world, &sorted, &mut plan, now);
     }
+    let changed = plan.deployment.spec != world.deployment.spec;
+    foresee_generation(&mut plan.deployment.metadata, changed);
     plan.next = plan
         .next
         .earliest(conditions::set_all(world, &sorted, &mut plan.deployment, now));
