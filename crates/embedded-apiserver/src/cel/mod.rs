@@ -49,8 +49,13 @@ struct Rule {
 impl Rules {
     /// Compiles all rules of a schema. Errors carry paths below `openAPIV3Schema`.
     pub fn compile(schema: &Structural) -> Result<Self, Vec<FieldError>> {
+        Self::compile_at(schema, "")
+    }
+
+    /// [`Self::compile`] with error paths that start with `path`, the place of the schema in its definition.
+    pub fn compile_at(schema: &Structural, path: &str) -> Result<Self, Vec<FieldError>> {
         let mut errors = Vec::new();
-        let root = build(schema.root(), true, "", None, &mut errors);
+        let root = build(schema.root(), true, path, None, &mut errors);
         if errors.is_empty() {
             Ok(Self {
                 root: root.map(Arc::new),

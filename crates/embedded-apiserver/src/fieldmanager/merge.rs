@@ -68,12 +68,11 @@ fn handle(
     }
 }
 
+/// The order of a list, and its items by their element.
+type Indexed<'a> = (Vec<Element>, HashMap<Element, Option<&'a Value>>);
+
 /// Items of one side with their elements; an item whose key appears twice stands for nothing.
-fn index<'a>(
-    list: &List,
-    items: &'a [Value],
-    duplicates: bool,
-) -> Result<(Vec<Element>, HashMap<Element, Option<&'a Value>>), String> {
+fn index<'a>(list: &List, items: &'a [Value], duplicates: bool) -> Result<Indexed<'a>, String> {
     let mut order = Vec::new();
     let mut by_element: HashMap<Element, Option<&Value>> = HashMap::new();
     for (i, item) in items.iter().enumerate() {

@@ -25,7 +25,7 @@ fn custom() -> TypeSchema {
             "atomic": {"type": "object", "x-kubernetes-map-type": "atomic", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}},
             "list": {"type": "array", "items": {"type": "string"}},
             "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
-            "ports": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["port", "protocol"], "items": {"type": "object", "properties": {
+            "ports": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["port", "protocol"], "items": {"type": "object", "required": ["port"], "properties": {
                 "port": {"type": "integer"}, "protocol": {"type": "string", "default": "TCP"}, "name": {"type": "string"}, "target": {"type": "string"}}}},
             "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
         }},

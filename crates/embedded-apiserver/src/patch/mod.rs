@@ -52,7 +52,8 @@ pub fn merge_patch(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
 
 /// Applies a strategic merge patch (`application/strategic-merge-patch+json`) to a built-in kind.
 pub fn strategic_merge_patch(object: &Value, patch: &[u8], kind: &TypeSchema) -> Result<Value, PatchError> {
-    let patch: Value = serde_json::from_slice(patch).map_err(|e| PatchError::BadRequest(go_syntax_error(patch, &e)))?;
+    let patch: Value =
+        serde_json::from_slice(patch).map_err(|e| PatchError::BadRequest(go_syntax_error(patch, &e)))?;
     match (object, patch) {
         (Value::Object(object), Value::Object(patch)) => {
             strategic::apply(object.clone(), patch, &kind.root).map(Value::Object)
@@ -73,8 +74,14 @@ fn go_syntax_error(text: &[u8], error: &serde_json::Error) -> String {
     if error.is_eof() {
         return "unexpected end of JSON input".to_owned();
     }
-    let line = text.split(|b| *b == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
-    let found = line.get(error.column().saturating_sub(1)).copied().unwrap_or_default();
+    let line = text
+        .split(|b| *b == b'\n')
+        .nth(error.line().saturating_sub(1))
+        .unwrap_or_default();
+    let found = line
+        .get(error.column().saturating_sub(1))
+        .copied()
+        .unwrap_or_default();
     let place = match error.to_string() {
         text if text.starts_with("trailing characters") => "after top-level value",
         text if text.starts_with("key must be a string") => "looking for beginning of object key string",

@@ -236,9 +236,8 @@ fn version(
     let schema = schema.map_err(|errors| prefix(schema_path, errors))?;
     let rules = schema
         .as_ref()
-        .map(Rules::compile)
-        .transpose()
-        .map_err(|errors| prefix(schema_path, errors))?;
+        .map(|schema| Rules::compile_at(schema, schema_path))
+        .transpose()?;
     let columns = Columns::custom(value.get("additionalPrinterColumns").unwrap_or(&Value::Null));
     let selectable = value["selectableFields"].as_array().into_iter().flatten();
     let deprecation = (value["deprecated"] == true).then(|| match value["deprecationWarning"].as_str() {

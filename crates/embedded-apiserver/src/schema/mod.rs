@@ -4,6 +4,7 @@
 
 mod correlate;
 mod default;
+mod definition;
 mod embedded;
 mod errors;
 mod formats;
@@ -33,11 +34,15 @@ pub struct Structural {
 }
 
 impl Structural {
-    /// Compiles a schema; the errors are those of a CRD that is not structural (paths below
+    /// Compiles a schema; the errors are those that a CRD with this schema is refused for (paths below
     /// `spec.versions[i].schema.openAPIV3Schema` are the caller's to prefix).
     pub fn compile(schema: &Value) -> Result<Self, Vec<FieldError>> {
         let root = Node::parse(schema);
-        let errors = structural::violations(&root);
+        let mut errors = structural::violations(&root);
+        if errors.is_empty() {
+            errors = definition::defaults(&root);
+        }
+        errors.extend(definition::violations(schema));
         if errors.is_empty() {
             Ok(Self { root: Arc::new(root) })
         } else {

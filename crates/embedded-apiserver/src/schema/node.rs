@@ -151,18 +151,32 @@ impl Pattern {
 
     pub(crate) fn regex(&self) -> Result<&Regex, &str> {
         self.compiled
-            .get_or_init(|| Regex::new(&go_pattern(&self.text)).map_err(|e| last_line(&e.to_string())))
+            .get_or_init(|| {
+                Regex::new(&go_pattern(&self.text)).map_err(|e| go_error(&e.to_string(), &self.text))
+            })
             .as_ref()
             .map_err(String::as_str)
     }
 }
 
-fn last_line(text: &str) -> String {
-    text.lines()
+/// What Go's regexp package says, for the mistakes it has a word for.
+fn go_error(error: &str, pattern: &str) -> String {
+    let last = error
+        .lines()
         .last()
-        .unwrap_or(text)
-        .trim_start_matches("error: ")
-        .to_owned()
+        .unwrap_or(error)
+        .trim_start_matches("error: ");
+    let (word, part) = match last {
+        "unclosed group" => ("missing closing )", pattern),
+        "unopened group" => ("unexpected )", pattern),
+        "unclosed character class" => (
+            "missing closing ]",
+            pattern.rfind('[').map_or(pattern, |at| &pattern[at..]),
+        ),
+        text if text.starts_with("look-around") => ("invalid or unsupported Perl syntax", pattern),
+        text => return text.to_owned(),
+    };
+    format!("error parsing regexp: {word}: `{part}`")
 }
 
 /// Rewrites the few places where Go's RE2 syntax and the regex crate's differ.

@@ -25,6 +25,16 @@ pub(crate) fn prune(object: &mut Value, root: &Node) -> Vec<String> {
     unknown
 }
 
+/// Prunes a value that is not a whole resource.
+pub(crate) fn prune_value(value: &mut Value, node: &Node) {
+    let mut pruner = Pruner {
+        path: ".".to_owned(),
+        unknown: Vec::new(),
+        embedded: Vec::new(),
+    };
+    pruner.value(value, Some(node), false);
+}
+
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,

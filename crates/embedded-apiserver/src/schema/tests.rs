@@ -193,7 +193,7 @@ fn each_rule_has_the_text_of_the_real_server() {
             &[r#"spec[1]: Duplicate value: "a""#],
         ),
         (
-            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": {"type": "object", "properties": {"k": {"type": "string"}}}}),
+            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}}}}),
             json!([{"k": "a"}, {"k": "a"}]),
             &[r#"spec[1]: Duplicate value: {"k":"a"}"#],
         ),
@@ -233,7 +233,7 @@ fn unchanged_errors_are_let_through_on_update() {
         "a": {"type": "string", "maxLength": 1},
         "b": {"type": "string"},
         "list": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
-            "items": {"type": "object", "properties": {"k": {"type": "string"}, "v": {"type": "integer", "minimum": 1}}}},
+            "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}, "v": {"type": "integer", "minimum": 1}}}},
         "atomic": {"type": "array", "items": {"type": "integer", "minimum": 1}},
     }}));
     let old = json!({"spec": {"a": "long", "b": "1", "list": [{"k": "x", "v": 0}], "atomic": [0]}});

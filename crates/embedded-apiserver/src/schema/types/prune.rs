@@ -34,7 +34,7 @@ pub(crate) fn walk(type_: &Ref, value: &mut Value, path: &str, unknown: &mut Vec
                     *child = Value::from("");
                     return true;
                 }
-                !child.is_null() && !(left_out(map.field_type(name), child) && !is_required(map, name))
+                !child.is_null() && (is_required(map, name) || !left_out(map.field_type(name), child))
             });
             for (name, child) in object.iter_mut() {
                 walk(map.field_type(name), child, &join(path, name), unknown);
