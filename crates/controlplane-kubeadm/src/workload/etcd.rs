@@ -310,9 +310,13 @@ impl EtcdCluster {
         true
     }
 
-    /// Makes the member `to` the leader if the member on `node` leads now; otherwise nothing.
-    pub async fn move_leader(&self, node: &str, to: u64) -> Result<(), EtcdError> {
+    /// Makes the member `to` the leader, if the member `from` on `node` leads. It is asked whether it still does: what
+    /// was known before may be old.
+    pub async fn move_leader(&self, node: &str, from: u64, to: u64) -> Result<(), EtcdError> {
         let mut client = self.dial(node).await?;
+        if self.call(node, client.status()).await?.leader != from {
+            return Ok(());
+        }
         self.call(node, client.move_leader(to)).await
     }
 

@@ -311,12 +311,14 @@ impl Act<'_> {
             .workload(&Key::of(&*world.cluster))
             .map_err(capi_runtime::Error::from)?;
         let cluster = observe::cluster(self.ctx, self.settings, self.memory, world, &workload)?;
+        // Whatever happens now, what was remembered is old.
+        self.memory.forget(self.ctx.key());
         let mut last = None;
         for candidate in to {
             let Some(target) = member_of(candidate) else {
                 continue;
             };
-            match cluster.move_leader(&member.name, target.id).await {
+            match cluster.move_leader(&member.name, member.id, target.id).await {
                 Ok(()) => return Ok(()),
                 Err(error) => last = Some(error),
             }
