@@ -37,6 +37,9 @@ pub struct Pace {
     /// How long an object waits for further events after the first one: changes come in flocks (an object and its
     /// owner, a status and its summary), and one reconcile can answer them together.
     pub settle: Duration,
+    /// The least time between the starts of two reconciles of an object that events ask for, so that what a burst of
+    /// them leads to is written once instead of step by step. The first event after a pause does not wait for it.
+    pub spacing: Duration,
 }
 
 impl Default for Pace {
@@ -47,6 +50,7 @@ impl Default for Pace {
             burst: 10,
             refill: Duration::from_secs(1),
             settle: Duration::from_millis(5),
+            spacing: Duration::from_millis(100),
         }
     }
 }
@@ -69,10 +73,17 @@ struct State {
     /// Objects that were added while they are worked on.
     again: BTreeMap<Key, (Priority, Option<Instant>)>,
     failures: BTreeMap<Key, u32>,
-    /// Per object the time at which its bucket will be full again.
-    buckets: BTreeMap<Key, Instant>,
+    /// What objects did lately.
+    recent: BTreeMap<Key, Recent>,
     sequence: u64,
     closed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    started: Instant,
+    /// When the bucket will be full again.
+    full_at: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +111,11 @@ impl WorkQueue {
 
     /// Puts an object into the queue because of an event.
     pub fn add(&self, key: Key, priority: Priority) {
-        self.add_after(key, priority, self.pace.settle);
+        let now = Instant::now();
+        let settled = now + self.pace.settle;
+        let recent = self.state.lock().recent.get(&key).copied();
+        let at = recent.map_or(settled, |recent| settled.max(recent.started + self.pace.spacing));
+        self.insert(key, priority, (at > now).then_some(at));
     }
 
     /// Puts an object into the queue after a delay; if it is there already, the earlier time wins.
@@ -194,7 +209,7 @@ impl WorkQueue {
     pub fn forget(&self, key: &Key) {
         let mut state = self.state.lock();
         state.failures.remove(key);
-        state.buckets.remove(key);
+        state.recent.remove(key);
     }
 
     /// How often the work on an object failed in a row.
@@ -307,28 +322,34 @@ impl State {
                 }
             }
         }
-        self.sweep(now);
+        self.sweep(now, pace);
         Err(self.delayed.first().map(|(at, _, _)| *at))
     }
 
     /// Takes a token of the object's bucket, or tells when there will be one.
     fn draw(&mut self, key: &Key, now: Instant, pace: &Pace) -> Option<Instant> {
-        if pace.refill.is_zero() || pace.burst == 0 {
-            return None;
+        let limited = !pace.refill.is_zero() && pace.burst > 0;
+        let mut full_at = self.recent.get(key).map_or(now, |recent| recent.full_at.max(now));
+        if limited {
+            let depth = pace.refill * (pace.burst - 1);
+            if full_at > now + depth {
+                return Some(full_at - depth);
+            }
+            full_at += pace.refill;
         }
-        let full_at = self.buckets.get(key).copied().unwrap_or(now).max(now);
-        let depth = pace.refill * (pace.burst - 1);
-        if full_at > now + depth {
-            return Some(full_at - depth);
-        }
-        self.buckets.insert(key.clone(), full_at + pace.refill);
+        let recent = Recent {
+            started: now,
+            full_at,
+        };
+        self.recent.insert(key.clone(), recent);
         None
     }
 
-    /// Drops buckets that are full again, so that quiet objects cost nothing.
-    fn sweep(&mut self, now: Instant) {
-        if self.buckets.len() > 64 {
-            self.buckets.retain(|_, full_at| *full_at > now);
+    /// Forgets objects that were quiet for long enough, so that they cost nothing.
+    fn sweep(&mut self, now: Instant, pace: &Pace) {
+        if self.recent.len() > 64 {
+            self.recent
+                .retain(|_, recent| recent.full_at > now || recent.started + pace.spacing > now);
         }
     }
 }

@@ -8,6 +8,7 @@ fn key(name: &str) -> Key {
 fn prompt() -> WorkQueue {
     WorkQueue::new(Pace {
         settle: Duration::ZERO,
+        spacing: Duration::ZERO,
         ..Pace::default()
     })
 }
@@ -144,4 +145,34 @@ async fn events_that_follow_each_other_closely_are_answered_together() {
     assert_eq!(start.elapsed().as_millis(), 5, "counted from the first event");
     queue.succeeded(&first);
     assert!(nothing_for(&queue, Duration::from_secs(1)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_changes_all_the_time_is_looked_at_at_intervals() {
+    let queue = WorkQueue::new(Pace {
+        settle: Duration::from_millis(5),
+        spacing: Duration::from_millis(100),
+        ..Pace::default()
+    });
+    let start = Instant::now();
+    let mut starts = Vec::new();
+    for _ in 0..3 {
+        queue.add(key("a"), Priority::High);
+        let next = queue.next().await.unwrap();
+        starts.push(start.elapsed().as_millis());
+        queue.add(key("a"), Priority::High);
+        queue.succeeded(&next);
+    }
+    assert_eq!(starts, [5, 105, 205]);
+    let other = Instant::now();
+    queue.add(key("b"), Priority::High);
+    assert_eq!(queue.next().await.unwrap().name, "b");
+    assert_eq!(other.elapsed().as_millis(), 5, "each object has its own time");
+    let next = queue.next().await.unwrap();
+    queue.succeeded(&next);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let later = Instant::now();
+    queue.add(key("a"), Priority::High);
+    queue.next().await.unwrap();
+    assert_eq!(later.elapsed().as_millis(), 5, "a pause is long enough");
 }
