@@ -19,6 +19,7 @@ mod discovery;
 mod gc;
 mod http;
 mod lifecycle;
+mod protobuf;
 mod registry;
 mod server;
 mod storage;

@@ -119,8 +119,8 @@ async fn what_cannot_be_served_is_refused_with_a_status() {
             "/api/v1/namespaces/default/configmaps",
             "application/vnd.kubernetes.protobuf",
             "x",
-            415,
-            "UnsupportedMediaType",
+            400,
+            "BadRequest",
         ),
         (
             "POST",

@@ -10,6 +10,7 @@ use super::get::Selection;
 use super::{Answer, Call, Page, convert, meta};
 use crate::http::request::Request;
 use crate::http::status::{ApiError, ApiResult, success};
+use crate::protobuf;
 use crate::schema::FieldError;
 use crate::server::{definitions, namespaces};
 use crate::storage::{CommitError, Expect, GroupResource, Object, Write};
@@ -35,6 +36,9 @@ impl DeleteOptions {
     pub fn read(request: &Request) -> ApiResult<Self> {
         let body: Value = match request.body.is_empty() {
             true => Value::Null,
+            false if request.content_type == protobuf::CONTENT_TYPE => {
+                protobuf::read(&request.body).map_err(ApiError::bad_request)?
+            }
             false => super::input::yaml(&request.body).map_err(ApiError::bad_request)?,
         };
         let text = |value: &Value| value.as_str().map(str::to_owned);

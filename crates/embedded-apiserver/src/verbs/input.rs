@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{Call, convert};
 use crate::http::query::FieldValidation;
 use crate::http::status::{ApiError, ApiResult};
+use crate::protobuf;
 use crate::registry::Served;
 use crate::schema::{FieldError, unknown_field_texts};
 
@@ -39,6 +40,14 @@ fn unrecognized(call: &Call<'_>, why: &str) -> ApiError {
     ))
 }
 
+/// The content types that bodies of a resource may have.
+fn accepted(call: &Call<'_>) -> &'static [&'static str] {
+    match call.served.resource.is_custom() {
+        true => &["application/json", "application/yaml"],
+        false => &["application/json", "application/yaml", protobuf::CONTENT_TYPE],
+    }
+}
+
 /// The request's body as an object of some kind.
 pub(crate) fn body(call: &Call<'_>) -> ApiResult<Value> {
     let bytes = &call.request.body;
@@ -54,14 +63,14 @@ pub(crate) fn body(call: &Call<'_>) -> ApiResult<Value> {
                 &format!("couldn't get version/kind; json parse error: {why}"),
             )
         })?,
+        protobuf::CONTENT_TYPE if !call.served.resource.is_custom() => {
+            protobuf::read(bytes).map_err(|why| unrecognized(call, &why))?
+        }
         "application/yaml" => {
             yaml(bytes).map_err(|e| ApiError::bad_request(format!("error converting YAML to JSON: {e}")))?
         }
         _ => {
-            return Err(ApiError::unsupported_media_type(&[
-                "application/json",
-                "application/yaml",
-            ]));
+            return Err(ApiError::unsupported_media_type(accepted(call)));
         }
     };
     if !value.is_object() {
