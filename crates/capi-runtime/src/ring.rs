@@ -6,13 +6,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::Arc,
 };
 
 use capi_api::labels::CLUSTER_NAME;
 use kube::api::ObjectMeta;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::key::Key;
 
@@ -45,8 +46,8 @@ pub struct Ring {
 struct Inner {
     me: String,
     state: Mutex<State>,
-    /// Counts changes of the members and ends of work.
-    changes: watch::Sender<u64>,
+    /// Told of changed members and, during a hand-over, of work that ended. (A tokio watch would wake in random order.)
+    changes: Notify,
 }
 
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl Ring {
             inner: Arc::new(Inner {
                 me,
                 state: Mutex::new(state),
-                changes: watch::Sender::new(0),
+                changes: Notify::new(),
             }),
         }
     }
@@ -105,9 +106,9 @@ impl Ring {
     /// what is new. Returns once nothing of the leaving shards is being worked on.
     pub async fn hand_over(&self, members: BTreeSet<String>) {
         self.inner.state.lock().next = Some(members.clone());
-        let mut changes = self.inner.changes.subscribe();
         loop {
-            changes.mark_unchanged();
+            let mut ended = pin!(self.inner.changes.notified());
+            ended.as_mut().enable();
             {
                 let mut state = self.inner.state.lock();
                 let leaving = |shard: &ShardKey| owner(&members, shard) != Some(self.inner.me.as_str());
@@ -117,17 +118,22 @@ impl Ring {
                     break;
                 }
             }
-            // The sender lives in `self`, so this cannot fail.
-            if changes.changed().await.is_err() {
-                return;
-            }
+            ended.await;
         }
-        self.inner.changes.send_modify(|count| *count += 1);
+        self.inner.changes.notify_waiters();
     }
 
-    /// Tells of changed members, so that queues can take up what is new.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.inner.changes.subscribe()
+    /// Waits until the members are others than `known`, so that queues can take up what is new; returns them.
+    pub(crate) async fn changed_from(&self, known: &BTreeSet<String>) -> BTreeSet<String> {
+        loop {
+            let mut changed = pin!(self.inner.changes.notified());
+            changed.as_mut().enable();
+            let members = self.members();
+            if members != *known {
+                return members;
+            }
+            changed.await;
+        }
     }
 
     /// The members now, as a value that can be compared.
@@ -158,7 +164,7 @@ impl Drop for Work {
         let handing_over = state.next.is_some();
         drop(state);
         if handing_over {
-            self.ring.changes.send_modify(|count| *count += 1);
+            self.ring.changes.notify_waiters();
         }
     }
 }

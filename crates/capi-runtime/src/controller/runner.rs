@@ -86,20 +86,16 @@ impl Runner {
         let runner = Arc::new(self);
         let log = Arc::new(WriteLog::default());
         let mut in_flight: JoinSet<()> = JoinSet::new();
-        let mut ring = shared.ring.subscribe();
         let mut members = shared.ring.members();
         loop {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
                 _ = in_flight.join_next(), if !in_flight.is_empty() => {}
-                _ = ring.changed() => {
-                    let now = shared.ring.members();
-                    if now != members {
-                        members = now;
-                        for key in (runner.primary.keys)() {
-                            runner.queue.add(key, Priority::Low);
-                        }
+                now = shared.ring.changed_from(&members) => {
+                    members = now;
+                    for key in (runner.primary.keys)() {
+                        runner.queue.add(key, Priority::Low);
                     }
                 }
                 key = runner.queue.next(), if in_flight.len() < runner.concurrency => {
