@@ -183,13 +183,6 @@ impl Session {
         .await
     }
 
-    /// Listeners of a load balancer.
-    pub async fn listeners_of(&self, load_balancer: &str) -> Result<Vec<Listener>, CloudError> {
-        let call = Call::get(Octavia, "/lbaas/listeners", "loadbalancer_listener_list");
-        self.list(call.query("loadbalancer_id", load_balancer), "listeners")
-            .await
-    }
-
     /// Creates a listener.
     pub async fn create_listener(&self, listener: Value) -> Result<Listener, CloudError> {
         let body = json!({ "listener": listener });
@@ -210,13 +203,6 @@ impl Session {
             body,
         );
         self.send(call).await.map(drop)
-    }
-
-    /// Pools of a load balancer.
-    pub async fn pools_of(&self, load_balancer: &str) -> Result<Vec<Pool>, CloudError> {
-        let call = Call::get(Octavia, "/lbaas/pools", "loadbalancer_pool_list");
-        self.list(call.query("loadbalancer_id", load_balancer), "pools")
-            .await
     }
 
     /// Pools of a name.

@@ -17,6 +17,7 @@ mod metrics;
 mod microversion;
 pub mod network;
 mod retry;
+mod server_list;
 mod session;
 mod sessions;
 mod transport;

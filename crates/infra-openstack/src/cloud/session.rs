@@ -210,6 +210,7 @@ pub struct Session {
     permits: Semaphore,
     compute_limit: OnceCell<Microversion>,
     extensions: OnceCell<Arc<std::collections::BTreeSet<String>>>,
+    server_list: super::server_list::ServerList,
 }
 
 impl Session {
@@ -229,6 +230,7 @@ impl Session {
             tools,
             compute_limit: OnceCell::new(),
             extensions: OnceCell::new(),
+            server_list: Default::default(),
         })
     }
 
@@ -257,6 +259,16 @@ impl Session {
         &self.extensions
     }
 
+    /// The servers of the project, shared by all who watch one.
+    pub(super) fn server_list(&self) -> &super::server_list::ServerList {
+        &self.server_list
+    }
+
+    /// The wall-clock time.
+    pub(super) fn now(&self) -> jiff::Timestamp {
+        self.tools.clock.0.now()
+    }
+
     /// Sends a request and reads the JSON of the answer.
     pub async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, CloudError> {
         let operation = call.operation();
@@ -271,7 +283,8 @@ impl Session {
     pub async fn member<T: DeserializeOwned>(&self, call: Call, member: &str) -> Result<T, CloudError> {
         let operation = call.operation();
         let mut answer: Value = self.json(call).await?;
-        let inner = answer.get_mut(member).map(Value::take).unwrap_or_default();
+        let mut inner = answer.get_mut(member).map(Value::take).unwrap_or_default();
+        drop_nulls(&mut inner);
         serde_json::from_value(inner).map_err(|error| CloudError::Answer {
             operation,
             reason: format!("{member}: {error}"),
@@ -317,7 +330,8 @@ impl Session {
             };
             let mut page: Value =
                 serde_json::from_slice(&answer.body).map_err(|error| wrong(error.to_string()))?;
-            let items = page.get_mut(collection).map(Value::take).unwrap_or_default();
+            let mut items = page.get_mut(collection).map(Value::take).unwrap_or_default();
+            drop_nulls(&mut items);
             let items = serde_json::from_value::<Vec<T>>(items)
                 .map_err(|error| wrong(format!("{collection}: {error}")))?;
             let empty = items.is_empty();
@@ -460,6 +474,9 @@ impl Session {
         })?;
         let mut base = base.trim_end_matches('/').to_owned();
         let version = call.service.version();
+        if call.unversioned && !version.is_empty() {
+            base = base.trim_end_matches(&format!("/{version}")).to_owned();
+        }
         if !call.unversioned && !version.is_empty() && !base.ends_with(&format!("/{version}")) {
             base = format!("{base}/{version}");
         }
@@ -471,6 +488,18 @@ impl Session {
             url.query_pairs_mut().extend_pairs(&call.query);
         }
         Ok(url)
+    }
+}
+
+/// Takes away fields that are null: for the services an absent value, an empty one and null are often the same.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
     }
 }
 

@@ -11,6 +11,9 @@ use super::{CloudError, Session, Tools, clouds_yaml};
 /// A session that nobody used for so long is dropped.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// For so long a changed Secret may go unnoticed while the old credentials still work.
+const RECENT: Duration = Duration::from_secs(300);
+
 /// Everything that makes a session what it is, hashed: other credentials, region or authorities are another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdentityKey([u8; 32]);
@@ -54,6 +57,8 @@ impl Identity<'_> {
 pub struct Sessions {
     tools: Tools,
     open: Mutex<BTreeMap<IdentityKey, (Arc<Session>, Instant)>>,
+    /// Sessions by what objects call their identity, so that Secrets are not read each time.
+    named: Mutex<BTreeMap<String, (Arc<Session>, Instant)>>,
 }
 
 impl Sessions {
@@ -62,6 +67,7 @@ impl Sessions {
         Self {
             tools,
             open: Mutex::default(),
+            named: Mutex::default(),
         }
     }
 
@@ -84,6 +90,25 @@ impl Sessions {
         let session = Arc::new(Session::new(cloud, self.tools.clone())?);
         open.insert(key, (session.clone(), now));
         Ok(session)
+    }
+
+    /// The session that was found for this name of an identity not long ago.
+    pub fn recent(&self, name: &str) -> Option<Arc<Session>> {
+        let named = self.named.lock();
+        let (session, since) = named.get(name)?;
+        (since.elapsed() < RECENT).then(|| session.clone())
+    }
+
+    /// Remembers the session for this name of an identity.
+    pub fn remember(&self, name: String, session: Arc<Session>) {
+        let mut named = self.named.lock();
+        named.retain(|_, (_, since)| since.elapsed() < RECENT);
+        named.insert(name, (session, Instant::now()));
+    }
+
+    /// Forgets the session for this name of an identity: the credentials may have changed.
+    pub fn forget(&self, name: &str) {
+        self.named.lock().remove(name);
     }
 
     /// How many sessions there are.

@@ -348,3 +348,13 @@ fn region_interface_and_verification_are_read() {
     let cloud = clouds_yaml::parse(yaml.as_bytes(), "a", Some("S"), None).unwrap();
     assert_eq!(cloud.region.as_deref(), Some("S"), "the object's region wins");
 }
+
+#[tokio::test(start_paused = true)]
+async fn null_is_as_good_as_absent() {
+    let (cloud, session) = session();
+    cloud.put(
+        "members",
+        json!({ "pool_id": "p", "name": null, "address": "10.0.0.1", "protocol_port": 1 }),
+    );
+    assert_eq!(session.members("p").await.unwrap()[0].name, "");
+}

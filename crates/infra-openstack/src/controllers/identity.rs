@@ -21,6 +21,20 @@ pub async fn session(
     namespace: &str,
     identity: &OpenStackIdentityReference,
 ) -> Result<Arc<Session>, Error> {
+    let name = format!(
+        "{namespace}/{}/{}/{}/{}",
+        identity.type_.unwrap_or_default(),
+        identity.name,
+        identity.cloud_name,
+        identity.region.as_deref().unwrap_or_default()
+    );
+    if let Some(session) = sessions.recent(&name) {
+        match session.log_in().await {
+            Ok(()) => return Ok(session),
+            Err(error) if error.is_authentication() => sessions.forget(&name),
+            Err(error) => return Err(error.into()),
+        }
+    }
     let secret = secret_key(ctx, namespace, identity).await?;
     let found: Secret = ctx
         .get_live(&secret)
@@ -40,6 +54,7 @@ pub async fn session(
         cacert: data.get("cacert").map(|pem| pem.0.as_slice()),
     })?;
     session.log_in().await?;
+    sessions.remember(name, session.clone());
     Ok(session)
 }
 

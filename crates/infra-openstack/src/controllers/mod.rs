@@ -3,3 +3,5 @@
 pub mod identity;
 pub mod lookup;
 pub mod openstackcluster;
+pub mod openstackmachine;
+pub mod openstackserver;

@@ -51,7 +51,7 @@ impl Catalog {
         };
         let fits = |endpoint: &&Endpoint| {
             let same = |name: &Option<String>| name.as_deref() == region;
-            endpoint.interface.trim_end_matches("URL") == interface.to_string()
+            interface == endpoint.interface.trim_end_matches("URL")
                 && (region.is_none() || same(&endpoint.region) || same(&endpoint.region_id))
         };
         names.iter().find_map(|name| {

@@ -4,6 +4,7 @@
 //! and enters the result into the world; so until nothing is left or something takes time. Nothing is waited for inline.
 
 pub mod act;
+pub mod bastion;
 pub mod delete;
 pub mod observe;
 pub mod plan;
@@ -31,7 +32,7 @@ use self::{
 use super::identity;
 use crate::{
     Error,
-    api::OpenStackCluster,
+    api::{OpenStackCluster, OpenStackServer},
     cloud::{Session, Sessions},
     rules::names::ClusterNames,
 };
@@ -45,6 +46,9 @@ pub const AUTHENTICATED: &str = "OpenStackAuthenticationSucceeded";
 const MOST_STEPS: usize = 100;
 /// How long to wait for Machines whose deletion should have woken us.
 const LAST_RESORT: Duration = Duration::from_secs(15);
+
+/// OpenStack tells nobody when something of a cluster breaks, so a finished cluster is looked at after this time.
+const AUDIT: Duration = Duration::from_secs(600);
 
 /// How far a cluster came.
 #[derive(Debug)]
@@ -160,6 +164,7 @@ pub fn controller(sessions: Arc<Sessions>) -> Controller<OpenStackCluster> {
                 .into_iter()
                 .collect()
         })
+        .watches_owned::<OpenStackServer>()
         .watches_changes::<Machine>(|_, new, stores| match new {
             // The last Machine that goes lets its cluster go.
             Some(machine) if !meta::is_deleting(&machine.metadata) => Vec::new(),
@@ -217,13 +222,22 @@ impl OpenStackClusterReconciler {
         }
         let mut seen = object.clone();
         let session = self.session(ctx, object, &mut seen).await?;
-        let progress = converge(&session, seen, names, ctx.now()).await;
+        let mut progress = converge(&session, seen, names.clone(), ctx.now()).await;
+        if progress.result.is_ok() && progress.next == Next::Done {
+            let made = bastion::reconcile(ctx, &session, &names, object, &mut progress.after).await;
+            if let Err(error) = made {
+                let draft = Draft::is_false("Ready", "OpenStackError", error.to_string());
+                conditions::set(&mut progress.after, draft, ctx.now());
+                progress.result = Err(error);
+            }
+        }
         ctx.patch(object, &progress.after).await?;
         progress.result?;
-        Ok(match progress.next {
-            Next::After(wait) => Next::After(seams::jittered(ctx.randomness(), wait, 0.2)),
-            next => next,
-        })
+        let wait = match progress.next {
+            Next::After(wait) => wait,
+            Next::Done => AUDIT,
+        };
+        Ok(Next::After(seams::jittered(ctx.randomness(), wait, 0.2)))
     }
 
     async fn delete(
@@ -241,6 +255,11 @@ impl OpenStackClusterReconciler {
         }
         let mut seen = object.clone();
         let session = self.session(ctx, object, &mut seen).await?;
+        if !bastion::reconcile(ctx, &session, names, object, &mut seen).await? {
+            // The end of its server wakes us.
+            ctx.patch(object, &seen).await?;
+            return Ok(Next::Done);
+        }
         let (message, next, result) = match remove(&session, object, names).await {
             Ok(None) => {
                 ctx.remove_finalizer(object, FINALIZER).await?;

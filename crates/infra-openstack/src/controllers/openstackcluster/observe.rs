@@ -211,11 +211,15 @@ async fn balancer(session: &Session, world: &mut World, deleting: bool) -> Resul
         ..Balancer::default()
     };
     if !deleting && view.itself.provisioning_status == "ACTIVE" {
-        view.listeners = session.listeners_of(&view.itself.id).await?;
-        view.pools = session.pools_of(&view.itself.id).await?;
         for port in world.balancer_ports() {
+            // What is missing is made in this order, so that nothing is below what is not there.
             let name = world.names().load_balancer_port(port);
-            if view.pools.iter().any(|pool| pool.name == name) {
+            let (listeners, pools) = (view.listeners.len(), view.pools.len());
+            view.listeners.extend(session.listeners_named(&name).await?);
+            if view.listeners.len() > listeners {
+                view.pools.extend(session.pools_named(&name).await?);
+            }
+            if view.pools.len() > pools {
                 view.monitors.extend(session.monitors_named(&name).await?);
             }
         }

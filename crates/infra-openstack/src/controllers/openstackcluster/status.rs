@@ -69,10 +69,15 @@ pub fn report(world: &World, outcome: &Outcome<'_>, now: Timestamp) -> OpenStack
     }
     match outcome {
         Outcome::Done(host) => {
-            after.spec.control_plane_endpoint = Some(APIEndpoint {
-                host: Some((*host).to_owned()),
-                port: Some(world.api_port()),
-            });
+            // What is known already stays: it may be a name that leads to the address.
+            let endpoint = after
+                .spec
+                .control_plane_endpoint
+                .get_or_insert_with(APIEndpoint::default);
+            if endpoint.host.as_deref().is_none_or(str::is_empty) {
+                endpoint.host = Some((*host).to_owned());
+            }
+            endpoint.port.get_or_insert(world.api_port());
             after
                 .status
                 .get_or_insert_default()
