@@ -4,10 +4,15 @@
 
 mod age;
 mod builtin;
+mod cells;
+mod events;
 mod jsonpath;
+mod nodes;
 mod pods;
+mod services;
 #[cfg(test)]
 mod tests;
+mod workloads;
 
 use std::sync::Arc;
 
@@ -77,7 +82,7 @@ pub struct Columns {
 impl Columns {
     /// Columns of a custom resource version: `additionalPrinterColumns` of the CRD version (null or empty: the default Age column).
     pub fn custom(additional_printer_columns: &Value) -> Result<Self, Vec<FieldError>> {
-        let mut columns = vec![builtin::name()];
+        let mut columns = vec![cells::name()];
         let mut errors = Vec::new();
         let given = additional_printer_columns
             .as_array()
@@ -104,7 +109,7 @@ impl Columns {
             }
         }
         if given.is_none() {
-            columns.push(builtin::age("date"));
+            columns.push(cells::age("date"));
         }
         if errors.is_empty() {
             Ok(Self {

@@ -3,8 +3,31 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::age;
-use super::builtin::{at, int_at, list_at, str_at};
+use super::cells::{age, at, int_at, list_at, or, str_at, text, wide};
+use super::{Column, age as ages};
+
+/// The columns of pods.
+pub(super) fn pod_columns() -> Vec<Column> {
+    vec![
+        text("Ready", |o, now| summary(o, now).ready.into()),
+        text("Status", |o, now| summary(o, now).status.into()),
+        text("Restarts", |o, now| summary(o, now).restarts.into()),
+        age("string"),
+        wide("IP", |o, _| {
+            let first = list_at(o, &["status", "podIPs"])
+                .first()
+                .map(|ip| str_at(ip, &["ip"]));
+            or(first.unwrap_or_default(), "<none>").into()
+        }),
+        wide("Node", |o, _| {
+            or(str_at(o, &["spec", "nodeName"]), "<none>").into()
+        }),
+        wide("Nominated Node", |o, _| {
+            or(str_at(o, &["status", "nominatedNodeName"]), "<none>").into()
+        }),
+        wide("Readiness Gates", |o, _| readiness_gates(o).into()),
+    ]
+}
 
 /// Three cells that come out of one walk over the containers.
 pub(super) struct Summary {
@@ -85,7 +108,7 @@ pub(super) fn summary(pod: &Value, now: Timestamp) -> Summary {
     }
     let restarts = match restarts.last {
         Some(last) if restarts.count != 0 => {
-            format!("{} ({} ago)", restarts.count, age::human_age(last, now))
+            format!("{} ({} ago)", restarts.count, ages::human_age(last, now))
         }
         _ => restarts.count.to_string(),
     };
