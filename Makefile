@@ -6,7 +6,7 @@ UNIFY  := -p unify
 ARGS   ?=
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: quickstart test ci lint crds test-envtest conformance install help
+.PHONY: quickstart test sim lint crds build test-envtest test-embedded conformance ci help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -22,15 +22,24 @@ lint: ## Formatting, clippy and documentation, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
+sim: ## The simulations at length: 100 runs from one seed compared, and 100 seeds
+	SIM_SEEDS=1 SIM_RUNS=100 $(CARGO) test -p e2e $(UNIFY) --test simulation one_seed
+	SIM_SEEDS=100 $(CARGO) test -p e2e $(UNIFY) --test simulation one_seed
+
 crds: ## Writes deploy/*/crds from the Rust types
 	$(CARGO) run -p e2e --bin crdgen $(UNIFY) -- deploy
 
-test-envtest: ## Integration tests on the real kube-apiserver and etcd (built once from Go modules)
+build:
 	$(CARGO) build --workspace
-	hack/envtest/run hack/envtest/scenarios
 
-conformance: ## One suite on the embedded API server and on the real one
-	hack/envtest/run hack/envtest/conformance
+test-envtest: build ## The life cycle on the real kube-apiserver, each provider its own process, each killed in the middle
+	hack/envtest/run e2e/real-apiserver
 
-ci: lint test test-envtest conformance ## Everything that must be green before a change lands
-	target/debug/capictl quickstart --exit --timeout 120s
+test-embedded: build ## The life cycle on the embedded API server, driven by kubectl
+	e2e/embedded
+
+conformance: build ## One suite on the embedded API server and on the real one
+	hack/envtest/run sh -c 'CONFORMANCE_KUBECONFIG=$$KUBECONFIG exec $(CARGO) test -p embedded-apiserver $(UNIFY) --test conformance'
+
+ci: lint test test-envtest test-embedded conformance ## Everything that must be green before a change lands
+	cd $$(mktemp -d) && $(CURDIR)/target/debug/capictl quickstart --exit --timeout 120s
