@@ -92,6 +92,23 @@ fn provider_id(dev_machine: &DevMachine) -> String {
         .unwrap_or_else(|| format!("in-memory://{name}"))
 }
 
+/// Counts the generation on if the spec is about to change: the conditions are written after the spec and are about that
+/// one. Otherwise they would look old at the next reconcile and be written again.
+fn foresee_generation(before: &DevMachine, after: &mut DevMachine) {
+    if after.spec == before.spec {
+        return;
+    }
+    let (old, new) = (
+        before.metadata.generation,
+        before.metadata.generation.map(|generation| generation + 1),
+    );
+    after.metadata.generation = new;
+    let conditions = after.status.iter_mut().flat_map(|status| &mut status.conditions);
+    for condition in conditions.filter(|condition| condition.observed_generation == old) {
+        condition.observed_generation = new;
+    }
+}
+
 async fn report(ctx: &Context, observed: &Observed, plan: &Plan, mut after: DevMachine) -> Result<(), Error> {
     let before = &observed.dev_machine;
     if plan.provisioned {
@@ -102,6 +119,7 @@ async fn report(ctx: &Context, observed: &Observed, plan: &Plan, mut after: DevM
         });
         status.failure_domain = observed.machine.spec.failure_domain.clone();
     }
+    foresee_generation(before, &mut after);
     conditions::write(&mut after, &plan.states, ctx.now());
     ctx.patch(before, &after).await?;
     if plan.mark_bootstrapped {
@@ -111,4 +129,29 @@ async fn report(ctx: &Context, observed: &Observed, plan: &Plan, mut after: DevM
         ctx.patch(&observed.machine, &marked).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_about_the_spec_that_is_written_with_them() {
+        let mut before = DevMachine::new("machine", crate::api::DevMachineSpec::default());
+        before.metadata.generation = Some(1);
+        let mut after = before.clone();
+        conditions::write(&mut after, &[], jiff::Timestamp::UNIX_EPOCH);
+        foresee_generation(&before, &mut after);
+        assert_eq!(after.metadata.generation, Some(1));
+        after.spec.provider_id = Some("in-memory://machine".into());
+        foresee_generation(&before, &mut after);
+        assert_eq!(after.metadata.generation, Some(2));
+        let conditions = after.status.unwrap().conditions;
+        assert!(!conditions.is_empty());
+        assert!(
+            conditions
+                .iter()
+                .all(|condition| condition.observed_generation == Some(2))
+        );
+    }
 }
