@@ -105,7 +105,7 @@ fn infrastructure_ready(world: &World, machine: &Machine) -> Draft {
 /// `NodeReady` and `NodeHealthy`.
 fn node_conditions(world: &World, settings: &Settings, machine: &mut Machine, now: Timestamp) -> Next {
     let cluster = world.cluster.status.as_ref();
-    let mut both = |status, reason: &str, message: String| {
+    let both = |machine: &mut Machine, status, reason: &str, message: String| {
         for type_ in [types::NODE_READY, types::NODE_HEALTHY] {
             conditions::set(machine, Draft::new(type_, status, reason, message.clone()), now);
         }
@@ -114,13 +114,23 @@ fn node_conditions(world: &World, settings: &Settings, machine: &mut Machine, no
         cluster.and_then(|s| s.initialization.as_ref()?.infrastructure_provisioned) == Some(true);
     if !provisioned {
         let message = "Waiting for Cluster status.initialization.infrastructureProvisioned to be true";
-        both(Status::Unknown, reasons::INSPECTION_FAILED, message.to_owned());
+        both(
+            machine,
+            Status::Unknown,
+            reasons::INSPECTION_FAILED,
+            message.to_owned(),
+        );
         return Next::Done;
     }
     let initialized = get(&*world.cluster, types::CONTROL_PLANE_INITIALIZED).filter(|c| c.status == "True");
     let Some(initialized) = initialized else {
         let message = "Waiting for Cluster control plane to be initialized";
-        both(Status::Unknown, reasons::INSPECTION_FAILED, message.to_owned());
+        both(
+            machine,
+            Status::Unknown,
+            reasons::INSPECTION_FAILED,
+            message.to_owned(),
+        );
         return Next::Done;
     };
     let reported = get(&*world.machine, types::NODE_READY).is_some()
@@ -129,6 +139,7 @@ fn node_conditions(world: &World, settings: &Settings, machine: &mut Machine, no
     if world.probe.is_undecided() {
         if !reported {
             both(
+                machine,
                 Status::Unknown,
                 reasons::CONNECTION_DOWN,
                 "Remote connection not established yet".to_owned(),
@@ -145,13 +156,13 @@ fn node_conditions(world: &World, settings: &Settings, machine: &mut Machine, no
         .max(initialized.last_transition_time.0);
     let grace = SignedDuration::try_from(settings.remote_conditions_grace).unwrap_or(SignedDuration::MAX);
     if elapsed(counts_from, now) > grace && !world.node.is_connected() {
-        both(Status::Unknown, reasons::CONNECTION_DOWN, last_message);
+        both(machine, Status::Unknown, reasons::CONNECTION_DOWN, last_message);
         return Next::Done;
     }
     match &world.node {
         NodeView::Disconnected(_) => {
             if !reported {
-                both(Status::Unknown, reasons::CONNECTION_DOWN, last_message);
+                both(machine, Status::Unknown, reasons::CONNECTION_DOWN, last_message);
             }
             let end = counts_from
                 .checked_add(grace + SignedDuration::from_millis(1))
@@ -163,22 +174,21 @@ fn node_conditions(world: &World, settings: &Settings, machine: &mut Machine, no
                 "More than one Node has this Machine's providerID: {}",
                 names.join(", ")
             );
-            both(Status::Unknown, reasons::INTERNAL_ERROR, message);
+            both(machine, Status::Unknown, reasons::INTERNAL_ERROR, message);
         }
         NodeView::Found(node) => {
             conditions::set(machine, node_ready(node), now);
             conditions::set(machine, node_healthy(node), now);
         }
         NodeView::Absent => {
-            let (status, reason, message) = without_node(world);
-            both(status, reason, message);
+            let (status, reason, message) = without_node(world, machine);
+            both(machine, status, reason, message);
         }
     }
     Next::Done
 }
 
-fn without_node(world: &World) -> (Status, &'static str, String) {
-    let machine = &world.machine;
+fn without_node(world: &World, machine: &Machine) -> (Status, &'static str, String) {
     let node = machine
         .status
         .as_ref()

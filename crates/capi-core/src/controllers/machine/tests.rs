@@ -156,9 +156,10 @@ fn bootstrap_data_and_host_lead_to_the_next_phases() {
         Some(MachinePhase::Provisioned)
     );
     assert_eq!(plan.machine.status.as_ref().unwrap().addresses.len(), 1);
+    // It is said of the Machine as it is written now, so that the next reconcile has nothing to correct.
     assert_eq!(
         said(&plan, "NodeHealthy").2,
-        "Waiting for FooMachine to report spec.providerID"
+        "Waiting for a Node with spec.providerID p to exist"
     );
     world.node = node(json!({}));
     let plan = planned(&world);
@@ -184,6 +185,10 @@ fn what_it_waits_for_is_said() {
     assert_eq!(
         said(&plan, "InfrastructureReady").2,
         "FooMachine status.initialization.provisioned is false"
+    );
+    assert_eq!(
+        said(&plan, "NodeHealthy").2,
+        "Waiting for FooMachine to report spec.providerID"
     );
     let mut waiting = world(machine(json!({})));
     waiting.cluster =
