@@ -41,7 +41,10 @@ pub fn find(inventory: &Inventory, node: &Node<'_>) -> Option<Cause> {
         Item::Missing(reference, field) => {
             return Some(Cause {
                 object: format!("{} {}", reference.kind, reference.name),
-                what: format!("does not exist, but {} refers to it", field.replace('/', ".").trim_start_matches('.')),
+                what: format!(
+                    "does not exist, but {} refers to it",
+                    field.replace('/', ".").trim_start_matches('.')
+                ),
                 since: None,
                 next: format!(
                     "create the {} {} in the same namespace, or correct the reference",
@@ -65,13 +68,26 @@ pub fn find(inventory: &Inventory, node: &Node<'_>) -> Option<Cause> {
 /// What the object itself reports.
 fn own(inventory: &Inventory, object: &Object) -> Option<Cause> {
     let conditions = object.conditions();
-    if let Some(deleting) = conditions.iter().find(|c| c.type_ == "Deleting" && c.status == "True") {
+    if let Some(deleting) = conditions
+        .iter()
+        .find(|c| c.type_ == "Deleting" && c.status == "True")
+    {
         let next = "wait; deletion goes on by itself unless the message names something to remove".to_owned();
         return Some(cause(object, deleting, next));
     }
-    let is_unwell = |c: &&Condition| if is_negative(&c.type_) { c.status == "True" } else { c.status != "True" };
+    let is_unwell = |c: &&Condition| {
+        if is_negative(&c.type_) {
+            c.status == "True"
+        } else {
+            c.status != "True"
+        }
+    };
     let is_summary = |c: &&Condition| matches!(c.type_.as_str(), "Ready" | "Available" | "UpToDate");
-    let parts = || conditions.iter().filter(|c| !is_summary(c) && !is_progress(&c.type_));
+    let parts = || {
+        conditions
+            .iter()
+            .filter(|c| !is_summary(c) && !is_progress(&c.type_))
+    };
     // False says more than Unknown, and what has a message says more than what has none.
     let worst = parts()
         .filter(is_unwell)
@@ -92,7 +108,10 @@ fn is_progress_of(condition: &&Condition) -> bool {
 }
 
 fn is_progress(type_: &str) -> bool {
-    matches!(type_, "ScalingUp" | "ScalingDown" | "RollingOut" | "Remediating" | "Updating")
+    matches!(
+        type_,
+        "ScalingUp" | "ScalingDown" | "RollingOut" | "Remediating" | "Updating"
+    )
 }
 
 fn is_negative(type_: &str) -> bool {
@@ -101,14 +120,20 @@ fn is_negative(type_: &str) -> bool {
 
 /// Kinds without conditions (an infrastructure cluster may have none) tell by the contract's flag.
 fn is_provisioned(object: &Object) -> Option<bool> {
-    object.at("/status/initialization/provisioned").and_then(serde_json::Value::as_bool)
+    object
+        .at("/status/initialization/provisioned")
+        .and_then(serde_json::Value::as_bool)
 }
 
 /// Nobody has said anything about the object: most often its provider is not running.
 fn silent(inventory: &Inventory, object: &Object) -> Cause {
     let provider = inventory.provider_of(object).unwrap_or("its provider");
     let reported = !object.conditions().is_empty() || object.at("/status").is_some();
-    let what = if reported { "is not provisioned yet" } else { "no controller has reported on it yet" };
+    let what = if reported {
+        "is not provisioned yet"
+    } else {
+        "no controller has reported on it yet"
+    };
     Cause {
         object: object.described(),
         what: what.to_owned(),
@@ -122,17 +147,30 @@ fn cause(object: &Object, condition: &Condition, next: String) -> Cause {
     if !condition.reason.is_empty() && condition.reason != condition.type_ {
         what += &format!(" ({})", condition.reason);
     }
-    let message = condition.message.split('\n').map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ");
+    let message = condition
+        .message
+        .split('\n')
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
     if !message.is_empty() {
         what += &format!(": {}", message.trim_start_matches("* "));
     }
-    Cause { object: object.described(), what, since: condition.since, next }
+    Cause {
+        object: object.described(),
+        what,
+        since: condition.since,
+        next,
+    }
 }
 
 fn unpause(object: &Object) -> String {
     let (namespace, name) = (object.namespace(), object.name());
     if object.kind == "Cluster" && object.at("/spec/paused") == Some(&true.into()) {
-        return format!("kubectl patch cluster {name} -n {namespace} --type merge -p '{{\"spec\":{{\"paused\":false}}}}'");
+        return format!(
+            "kubectl patch cluster {name} -n {namespace} --type merge -p '{{\"spec\":{{\"paused\":false}}}}'"
+        );
     }
     format!(
         "remove the annotation cluster.x-k8s.io/paused from the {} {name} or set spec.paused of its Cluster to false",
@@ -141,11 +179,20 @@ fn unpause(object: &Object) -> String {
 }
 
 fn next_step(object: &Object, condition: &Condition) -> String {
-    let waits = ["Waiting", "Provisioning", "NotYetReported"].iter().any(|p| condition.reason.starts_with(p));
-    let look = format!("kubectl describe {} {} -n {}", object.kind.to_lowercase(), object.name(), object.namespace());
+    let waits = ["Waiting", "Provisioning", "NotYetReported"]
+        .iter()
+        .any(|p| condition.reason.starts_with(p));
+    let look = format!(
+        "kubectl describe {} {} -n {}",
+        object.kind.to_lowercase(),
+        object.name(),
+        object.namespace()
+    );
     match condition.reason.as_str() {
         _ if waits => format!("wait; if it does not pass, {look}"),
-        "NotReady" | "NotProvisioned" | "NotAvailable" | "NotInitialized" => format!("wait; if it does not pass, {look}"),
+        "NotReady" | "NotProvisioned" | "NotAvailable" | "NotInitialized" => {
+            format!("wait; if it does not pass, {look}")
+        }
         "ConnectionDown" | "ProbeFailed" => {
             "check that the workload cluster's API server answers at spec.controlPlaneEndpoint".to_owned()
         }
@@ -167,38 +214,69 @@ mod tests {
     const CORE: &str = "cluster.x-k8s.io";
 
     fn cluster(conditions: serde_json::Value) -> Object {
-        object(CORE, "Cluster", "c", json!({
+        object(
+            CORE,
+            "Cluster",
+            "c",
+            json!({
             "spec": {"infrastructureRef": {"apiGroup": INFRA, "kind": "DevCluster", "name": "c"},
                      "controlPlaneRef": {"apiGroup": "controlplane.cluster.x-k8s.io", "kind": "KubeadmControlPlane", "name": "cp"}},
-            "status": {"conditions": conditions}}))
+            "status": {"conditions": conditions}}),
+        )
     }
 
     fn infra(provisioned: bool) -> Object {
-        object(INFRA, "DevCluster", "c", json!({"status": {"initialization": {"provisioned": provisioned}}}))
+        object(
+            INFRA,
+            "DevCluster",
+            "c",
+            json!({"status": {"initialization": {"provisioned": provisioned}}}),
+        )
     }
 
     fn control_plane(conditions: serde_json::Value) -> Object {
-        object("controlplane.cluster.x-k8s.io", "KubeadmControlPlane", "cp", json!({"status": {"conditions": conditions}}))
+        object(
+            "controlplane.cluster.x-k8s.io",
+            "KubeadmControlPlane",
+            "cp",
+            json!({"status": {"conditions": conditions}}),
+        )
     }
 
     fn machine(name: &str, control_plane: bool, conditions: serde_json::Value) -> Object {
-        let mut machine = object(CORE, "Machine", name, json!({
+        let mut machine = object(
+            CORE,
+            "Machine",
+            name,
+            json!({
             "spec": {"clusterName": "c",
                      "bootstrap": {"configRef": {"apiGroup": "bootstrap.cluster.x-k8s.io", "kind": "KubeadmConfig", "name": name}},
                      "infrastructureRef": {"apiGroup": INFRA, "kind": "DevMachine", "name": name}},
-            "status": {"conditions": conditions}}));
+            "status": {"conditions": conditions}}),
+        );
         if control_plane {
-            machine.object.metadata.labels = Some([("cluster.x-k8s.io/control-plane".to_owned(), String::new())].into());
+            machine.object.metadata.labels =
+                Some([("cluster.x-k8s.io/control-plane".to_owned(), String::new())].into());
         }
         machine
     }
 
     fn config(name: &str, conditions: serde_json::Value) -> Object {
-        object("bootstrap.cluster.x-k8s.io", "KubeadmConfig", name, json!({"status": {"conditions": conditions}}))
+        object(
+            "bootstrap.cluster.x-k8s.io",
+            "KubeadmConfig",
+            name,
+            json!({"status": {"conditions": conditions}}),
+        )
     }
 
     fn dev_machine(name: &str, conditions: serde_json::Value) -> Object {
-        object(INFRA, "DevMachine", name, json!({"status": {"conditions": conditions}}))
+        object(
+            INFRA,
+            "DevMachine",
+            name,
+            json!({"status": {"conditions": conditions}}),
+        )
     }
 
     fn check(objects: Vec<Object>, expected: &str) {
@@ -210,7 +288,12 @@ mod tests {
     }
 
     fn not_available() -> serde_json::Value {
-        json!([condition("Available", "False", "NotAvailable", "* InfrastructureReady: ...")])
+        json!([condition(
+            "Available",
+            "False",
+            "NotAvailable",
+            "* InfrastructureReady: ..."
+        )])
     }
 
     fn ok(type_: &str) -> serde_json::Value {
@@ -219,7 +302,14 @@ mod tests {
 
     #[test]
     fn nothing_is_found_when_the_cluster_is_available() {
-        check(vec![cluster(ok("Available")), infra(true), control_plane(ok("Available"))], "");
+        check(
+            vec![
+                cluster(ok("Available")),
+                infra(true),
+                control_plane(ok("Available")),
+            ],
+            "",
+        );
     }
 
     #[test]
@@ -233,13 +323,22 @@ mod tests {
     #[test]
     fn an_object_that_nobody_reports_on_points_to_its_provider() {
         let silent = object(INFRA, "DevCluster", "c", json!({}));
-        check(vec![cluster(not_available()), silent], "DevCluster default/c: no controller has reported on it yet");
+        check(
+            vec![cluster(not_available()), silent],
+            "DevCluster default/c: no controller has reported on it yet",
+        );
     }
 
     #[test]
     fn the_control_plane_machine_comes_before_the_workers_that_wait_for_it() {
-        let waiting = json!([condition("Ready", "False", "NotReady", "* x"), condition("DataSecretAvailable", "False", "NotAvailable", "waits")]);
-        let booting = json!([condition("Ready", "False", "NotReady", ""), condition("VMProvisioned", "False", "WaitingForStartupTimeout", "boots")]);
+        let waiting = json!([
+            condition("Ready", "False", "NotReady", "* x"),
+            condition("DataSecretAvailable", "False", "NotAvailable", "waits")
+        ]);
+        let booting = json!([
+            condition("Ready", "False", "NotReady", ""),
+            condition("VMProvisioned", "False", "WaitingForStartupTimeout", "boots")
+        ]);
         let not_ready = || json!([condition("Ready", "False", "NotReady", "")]);
         check(
             vec![
@@ -259,7 +358,12 @@ mod tests {
 
     #[test]
     fn a_pause_hides_everything_below_it() {
-        let paused = json!([condition("Paused", "True", "Paused", "Cluster spec.paused is set to true")]);
+        let paused = json!([condition(
+            "Paused",
+            "True",
+            "Paused",
+            "Cluster spec.paused is set to true"
+        )]);
         check(
             vec![cluster(paused), infra(false)],
             "Cluster default/c: Paused is True: Cluster spec.paused is set to true",
@@ -268,7 +372,15 @@ mod tests {
 
     #[test]
     fn a_blocked_deletion_names_what_it_waits_for() {
-        let deleting = json!([condition("Available", "False", "NotAvailable", ""), condition("Deleting", "True", "WaitingForWorkersDeletion", "* Worker Machines: w")]);
+        let deleting = json!([
+            condition("Available", "False", "NotAvailable", ""),
+            condition(
+                "Deleting",
+                "True",
+                "WaitingForWorkersDeletion",
+                "* Worker Machines: w"
+            )
+        ]);
         check(
             vec![cluster(deleting), infra(true), control_plane(ok("Available"))],
             "Cluster default/c: Deleting is True (WaitingForWorkersDeletion): Worker Machines: w",
@@ -277,16 +389,32 @@ mod tests {
 
     #[test]
     fn a_set_that_cannot_create_machines_is_the_cause_itself() {
-        let deployment = object(CORE, "MachineDeployment", "d", json!({"spec": {"clusterName": "c"},
-            "status": {"conditions": [condition("Available", "False", "NotAvailable", "0 of 2")]}}));
+        let deployment = object(
+            CORE,
+            "MachineDeployment",
+            "d",
+            json!({"spec": {"clusterName": "c"},
+            "status": {"conditions": [condition("Available", "False", "NotAvailable", "0 of 2")]}}),
+        );
         let set = owned(
-            object(CORE, "MachineSet", "s", json!({"spec": {"clusterName": "c"}, "status": {"conditions": [
+            object(
+                CORE,
+                "MachineSet",
+                "s",
+                json!({"spec": {"clusterName": "c"}, "status": {"conditions": [
                 condition("MachinesReady", "True", "NoReplicas", ""),
-                condition("ScalingUp", "True", "ScalingUp", "Scaling up from 0 to 2 replicas is blocked because:\n* DevMachineTemplate does not exist")]}})),
+                condition("ScalingUp", "True", "ScalingUp", "Scaling up from 0 to 2 replicas is blocked because:\n* DevMachineTemplate does not exist")]}}),
+            ),
             &deployment,
         );
         check(
-            vec![cluster(not_available()), infra(true), control_plane(ok("Available")), deployment, set],
+            vec![
+                cluster(not_available()),
+                infra(true),
+                control_plane(ok("Available")),
+                deployment,
+                set,
+            ],
             "MachineSet default/s: ScalingUp is True: Scaling up from 0 to 2 replicas is blocked because: * DevMachineTemplate does not exist",
         );
     }

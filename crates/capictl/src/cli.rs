@@ -92,19 +92,29 @@ pub struct QuickstartArgs {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: jiff::SignedDuration = text.parse().map_err(|e| format!("{e}; write for example 90s or 5m"))?;
+    let parsed: jiff::SignedDuration = text
+        .parse()
+        .map_err(|e| format!("{e}; write for example 90s or 5m"))?;
     Duration::try_from(parsed).map_err(|_| "must not be negative".to_owned())
 }
 
 /// Runs a command to its end.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start tokio")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start tokio")?;
     runtime.block_on(async {
         match args.command {
             Command::Quickstart(args) => quickstart::run(args).await,
-            Command::Describe(Describe::Cluster { name, show_all, target }) => {
+            Command::Describe(Describe::Cluster {
+                name,
+                show_all,
+                target,
+            }) => {
                 let (client, namespace) = connect(target).await?;
-                let description = describe::cluster(&client, &namespace, &name, show_all, SystemClock.now()).await?;
+                let description =
+                    describe::cluster(&client, &namespace, &name, show_all, SystemClock.now()).await?;
                 print(&description.text);
                 Ok(ExitCode::SUCCESS)
             }
@@ -120,18 +130,26 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn connect(target: Target) -> anyhow::Result<(Client, String)> {
     // Another crate may have set it already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let options = KubeConfigOptions { context: target.context, ..KubeConfigOptions::default() };
+    let options = KubeConfigOptions {
+        context: target.context,
+        ..KubeConfigOptions::default()
+    };
     let config = match target.kubeconfig {
         Some(path) => {
-            let kubeconfig =
-                Kubeconfig::read_from(&path).with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
+            let kubeconfig = Kubeconfig::read_from(&path)
+                .with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
             Config::from_custom_kubeconfig(kubeconfig, &options).await
         }
         None => Config::from_kubeconfig(&options).await,
     }
     .context("cannot tell which management cluster to ask; set KUBECONFIG or --kubeconfig")?;
-    let namespace = target.namespace.unwrap_or_else(|| config.default_namespace.clone());
-    Ok((Client::try_from(config).context("cannot set up the connection")?, namespace))
+    let namespace = target
+        .namespace
+        .unwrap_or_else(|| config.default_namespace.clone());
+    Ok((
+        Client::try_from(config).context("cannot set up the connection")?,
+        namespace,
+    ))
 }
 
 /// Prints to standard output; a closed pipe ends the output, not the program.
@@ -143,7 +161,11 @@ pub(crate) fn print(text: &str) {
 /// Prints an error with its causes, once each.
 pub fn print_error(error: &anyhow::Error) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "{} {error:#}", console::style("error:").red().for_stderr());
+    let _ = writeln!(
+        std::io::stderr(),
+        "{} {error:#}",
+        console::style("error:").red().for_stderr()
+    );
 }
 
 #[cfg(test)]

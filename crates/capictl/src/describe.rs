@@ -32,7 +32,12 @@ pub async fn cluster(
 }
 
 /// Describes a cluster of an inventory.
-pub fn of_inventory(inventory: &Inventory, name: &str, all: bool, now: Timestamp) -> anyhow::Result<Description> {
+pub fn of_inventory(
+    inventory: &Inventory,
+    name: &str,
+    all: bool,
+    now: Timestamp,
+) -> anyhow::Result<Description> {
     let Some(cluster) = inventory.cluster(name) else {
         let known: Vec<_> = inventory.of_kind("Cluster").map(|c| c.name()).collect();
         if known.is_empty() {

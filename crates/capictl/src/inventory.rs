@@ -121,7 +121,12 @@ impl Object {
     /// Whether `owner` is among the owner references.
     pub fn is_owned_by(&self, owner: &Object) -> bool {
         let uid = owner.object.metadata.uid.as_deref();
-        uid.is_some() && self.object.owner_references().iter().any(|o| Some(o.uid.as_str()) == uid)
+        uid.is_some()
+            && self
+                .object
+                .owner_references()
+                .iter()
+                .any(|o| Some(o.uid.as_str()) == uid)
     }
 }
 
@@ -137,7 +142,10 @@ impl Kinds {
     /// Asks the API server for its CustomResourceDefinitions.
     pub async fn discover(client: &Client) -> anyhow::Result<Self> {
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-        let crds = crds.list(&ListParams::default()).await.context("cannot list the CustomResourceDefinitions")?;
+        let crds = crds
+            .list(&ListParams::default())
+            .await
+            .context("cannot list the CustomResourceDefinitions")?;
         let mut kinds = Vec::new();
         let mut providers = BTreeMap::new();
         for crd in crds.items.iter().filter(|crd| belongs_to_cluster_api(crd)) {
@@ -145,12 +153,17 @@ impl Kinds {
             if let Some(provider) = crd.labels().get("cluster.x-k8s.io/provider") {
                 providers.insert(format!("{}.{}", names.kind, crd.spec.group), provider.clone());
             }
-            let Some(version) = crd.spec.versions.iter().find(|v| v.storage) else { continue };
+            let Some(version) = crd.spec.versions.iter().find(|v| v.storage) else {
+                continue;
+            };
             let gvk = GroupVersionKind::gvk(&crd.spec.group, &version.name, &names.kind);
             let resource = ApiResource::from_gvk_with_plural(&gvk, &names.plural);
             kinds.push((gvk, resource));
         }
-        Ok(Self { kinds, providers: Arc::new(providers) })
+        Ok(Self {
+            kinds,
+            providers: Arc::new(providers),
+        })
     }
 
     /// Reads every object of these kinds in a namespace.
@@ -159,11 +172,19 @@ impl Kinds {
         for (gvk, resource) in &self.kinds {
             let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
             let list = api.list(&ListParams::default()).await;
-            let list = list.with_context(|| format!("cannot list the {} in namespace {namespace}", resource.plural))?;
+            let list = list
+                .with_context(|| format!("cannot list the {} in namespace {namespace}", resource.plural))?;
             let found = list.items.into_iter();
-            objects.extend(found.map(|object| Object { group: gvk.group.clone(), kind: gvk.kind.clone(), object }));
+            objects.extend(found.map(|object| Object {
+                group: gvk.group.clone(),
+                kind: gvk.kind.clone(),
+                object,
+            }));
         }
-        Ok(Inventory { objects, providers: self.providers.clone() })
+        Ok(Inventory {
+            objects,
+            providers: self.providers.clone(),
+        })
     }
 }
 
@@ -190,14 +211,21 @@ impl Reference {
     pub fn at(object: &Object, pointer: &str) -> Option<Self> {
         let value = object.at(pointer)?;
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        Some(Self { group: text("apiGroup").unwrap_or_default(), kind: text("kind")?, name: text("name")? })
+        Some(Self {
+            group: text("apiGroup").unwrap_or_default(),
+            kind: text("kind")?,
+            name: text("name")?,
+        })
     }
 }
 
 impl Inventory {
     /// An inventory of objects at hand.
     pub fn new(objects: Vec<Object>) -> Self {
-        Self { objects, providers: Arc::default() }
+        Self {
+            objects,
+            providers: Arc::default(),
+        }
     }
 
     /// All objects of a kind, by name.
@@ -219,12 +247,15 @@ impl Inventory {
 
     /// The provider that reconciles the kind of an object, if its CRD says so.
     pub fn provider_of(&self, object: &Object) -> Option<&str> {
-        self.providers.get(&format!("{}.{}", object.kind, object.group)).map(String::as_str)
+        self.providers
+            .get(&format!("{}.{}", object.kind, object.group))
+            .map(String::as_str)
     }
 }
 
 fn belongs_to_cluster_api(crd: &CustomResourceDefinition) -> bool {
-    let ours = crd.spec.group.ends_with("cluster.x-k8s.io") || crd.labels().contains_key("cluster.x-k8s.io/provider");
+    let ours = crd.spec.group.ends_with("cluster.x-k8s.io")
+        || crd.labels().contains_key("cluster.x-k8s.io/provider");
     // Templates and classes have no state that could be a cause, and there may be many.
     ours && crd.spec.scope == "Namespaced" && !crd.spec.names.kind.ends_with("Template")
 }
@@ -239,12 +270,19 @@ pub(crate) mod samples {
 
     /// An object from JSON without `apiVersion`.
     pub(crate) fn object(group: &str, kind: &str, name: &str, data: Value) -> Object {
-        let mut object = DynamicObject::new(name, &ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1beta2", kind)))
-            .within("default")
-            .data(data);
+        let mut object = DynamicObject::new(
+            name,
+            &ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1beta2", kind)),
+        )
+        .within("default")
+        .data(data);
         object.metadata.uid = Some(format!("uid-{kind}-{name}"));
         object.metadata.finalizers = Some(vec!["held".to_owned()]);
-        Object { group: group.to_owned(), kind: kind.to_owned(), object }
+        Object {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            object,
+        }
     }
 
     /// A condition.

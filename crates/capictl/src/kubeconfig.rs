@@ -8,7 +8,10 @@ use kube::{Api, Client};
 pub async fn of_cluster(client: &Client, namespace: &str, name: &str) -> anyhow::Result<String> {
     let secret_name = format!("{name}-kubeconfig");
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let secret = api.get_opt(&secret_name).await.with_context(|| format!("cannot read Secret {namespace}/{secret_name}"))?;
+    let secret = api
+        .get_opt(&secret_name)
+        .await
+        .with_context(|| format!("cannot read Secret {namespace}/{secret_name}"))?;
     let secret = secret.with_context(|| {
         format!(
             "Secret {namespace}/{secret_name} does not exist: either there is no Cluster {namespace}/{name}, or its control \
@@ -17,5 +20,6 @@ pub async fn of_cluster(client: &Client, namespace: &str, name: &str) -> anyhow:
     })?;
     let value = secret.data.unwrap_or_default().remove("value");
     let value = value.with_context(|| format!("Secret {namespace}/{secret_name} has no key `value`"))?;
-    String::from_utf8(value.0).with_context(|| format!("Secret {namespace}/{secret_name}: key `value` is not text"))
+    String::from_utf8(value.0)
+        .with_context(|| format!("Secret {namespace}/{secret_name}: key `value` is not text"))
 }

@@ -36,9 +36,13 @@ pub async fn install_definitions(client: &Client) -> anyhow::Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for shipped in definitions()? {
         let name = shipped.definition.metadata.name.clone().unwrap_or_default();
-        api.patch(&name, &PatchParams::apply("capictl").force(), &Patch::Apply(&shipped.definition))
-            .await
-            .with_context(|| format!("cannot install the CustomResourceDefinition {name}"))?;
+        api.patch(
+            &name,
+            &PatchParams::apply("capictl").force(),
+            &Patch::Apply(&shipped.definition),
+        )
+        .await
+        .with_context(|| format!("cannot install the CustomResourceDefinition {name}"))?;
     }
     Ok(())
 }
@@ -69,13 +73,28 @@ impl embedded_apiserver::Admission for InProcessAdmission {
         "capi-rs".to_owned()
     }
 
-    fn handles(&self, phase: AdmissionPhase, operation: &Operation, group: &str, version: &str, resource: &str) -> bool {
-        let wanted = !matches!((phase, operation), (AdmissionPhase::Mutating, Operation::Delete) | (_, Operation::Connect));
-        let kind = |k: &webhook::AdmittedKind| k.group == group && k.version == version && k.plural == resource;
+    fn handles(
+        &self,
+        phase: AdmissionPhase,
+        operation: &Operation,
+        group: &str,
+        version: &str,
+        resource: &str,
+    ) -> bool {
+        let wanted = !matches!(
+            (phase, operation),
+            (AdmissionPhase::Mutating, Operation::Delete) | (_, Operation::Connect)
+        );
+        let kind =
+            |k: &webhook::AdmittedKind| k.group == group && k.version == version && k.plural == resource;
         wanted && self.0.get().is_some_and(|rules| rules.kinds().iter().any(kind))
     }
 
-    async fn admit(&self, phase: AdmissionPhase, request: AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+    async fn admit(
+        &self,
+        phase: AdmissionPhase,
+        request: AdmissionRequest<DynamicObject>,
+    ) -> AdmissionResponse {
         match (self.0.get(), phase) {
             (None, _) => AdmissionResponse::from(&request),
             (Some(rules), AdmissionPhase::Mutating) => rules.mutate(&request).await,

@@ -10,7 +10,16 @@ use crate::{
     tree::{Item, Node},
 };
 
-const HEADER: [&str; 8] = ["NAME", "REPLICAS", "AVAILABLE", "READY", "UP TO DATE", "STATUS", "REASON", "SINCE"];
+const HEADER: [&str; 8] = [
+    "NAME",
+    "REPLICAS",
+    "AVAILABLE",
+    "READY",
+    "UP TO DATE",
+    "STATUS",
+    "REASON",
+    "SINCE",
+];
 
 /// The answer of `describe`: the cause first, then the tree.
 pub fn describe(cluster: &Object, cause: Option<&Cause>, tree: &Node<'_>, now: Timestamp) -> String {
@@ -26,9 +35,15 @@ pub fn headline(cluster: &Object, cause: Option<&Cause>, now: Timestamp) -> Stri
         None if cluster.headline().is_some_and(|c| c.status == "True") => {
             format!("{} is {}.\n", cluster.described(), style("Available").green())
         }
-        None => format!("{} is coming up; nothing reports a problem.\n", cluster.described()),
+        None => format!(
+            "{} is coming up; nothing reports a problem.\n",
+            cluster.described()
+        ),
         Some(cause) => {
-            let since = cause.since.map(|t| format!(" (for {})", age(t, now))).unwrap_or_default();
+            let since = cause
+                .since
+                .map(|t| format!(" (for {})", age(t, now)))
+                .unwrap_or_default();
             let verdict = match cluster.headline() {
                 Some(c) if c.status == "True" => style("Available").green(),
                 _ if cluster.is_deleting() => style("being deleted").yellow(),
@@ -45,7 +60,13 @@ pub fn headline(cluster: &Object, cause: Option<&Cause>, now: Timestamp) -> Stri
 
 /// The tree as a table of plain columns.
 pub fn table(tree: &Node<'_>, now: Timestamp) -> String {
-    let mut rows = vec![HEADER.iter().map(|h| style(*h).bold().to_string()).chain(["MESSAGE".to_owned()]).collect()];
+    let mut rows = vec![
+        HEADER
+            .iter()
+            .map(|h| style(*h).bold().to_string())
+            .chain(["MESSAGE".to_owned()])
+            .collect(),
+    ];
     collect(tree, "", "", now, &mut rows);
     columns(&rows)
 }
@@ -54,8 +75,18 @@ fn collect(node: &Node<'_>, lead: &str, follow: &str, now: Timestamp, rows: &mut
     rows.push(row(node, lead, now));
     let last = node.children.len().saturating_sub(1);
     for (i, child) in node.children.iter().enumerate() {
-        let (branch, trunk) = if i == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        collect(child, &format!("{follow}{branch}"), &format!("{follow}{trunk}"), now, rows);
+        let (branch, trunk) = if i == last {
+            ("└─ ", "   ")
+        } else {
+            ("├─ ", "│  ")
+        };
+        collect(
+            child,
+            &format!("{follow}{branch}"),
+            &format!("{follow}{trunk}"),
+            now,
+            rows,
+        );
     }
 }
 
@@ -66,10 +97,14 @@ fn row(node: &Node<'_>, lead: &str, now: Timestamp) -> Vec<String> {
     };
     let empty = || std::iter::repeat_n(String::new(), 8);
     match &node.item {
-        Item::Heading(heading) => std::iter::once(named((*heading).to_owned())).chain(empty()).collect(),
+        Item::Heading(heading) => std::iter::once(named((*heading).to_owned()))
+            .chain(empty())
+            .collect(),
         Item::Missing(reference, _) => {
             let mut row: Vec<String> =
-                std::iter::once(named(format!("{}/{}", reference.kind, reference.name))).chain(empty()).collect();
+                std::iter::once(named(format!("{}/{}", reference.kind, reference.name)))
+                    .chain(empty())
+                    .collect();
             row[5] = style("Missing").red().to_string();
             row[8] = "does not exist".to_owned();
             row
@@ -77,8 +112,9 @@ fn row(node: &Node<'_>, lead: &str, now: Timestamp) -> Vec<String> {
         Item::Folded(objects) => {
             let names: Vec<_> = objects.iter().take(3).map(|o| o.name()).collect();
             let more = objects.len().saturating_sub(names.len());
-            let mut row: Vec<String> =
-                std::iter::once(named(format!("{} Machines...", objects.len()))).chain(empty()).collect();
+            let mut row: Vec<String> = std::iter::once(named(format!("{} Machines...", objects.len())))
+                .chain(empty())
+                .collect();
             row[5] = style("Ready: True").green().to_string();
             row[8] = format!("{}, ... ({more} more)", names.join(", "));
             row
@@ -111,7 +147,9 @@ fn counters(object: &Object) -> [String; 4] {
 
 fn status(object: &Object, now: Timestamp) -> [String; 4] {
     let Some(condition) = object.headline() else {
-        let provisioned = object.at("/status/initialization/provisioned").and_then(serde_json::Value::as_bool);
+        let provisioned = object
+            .at("/status/initialization/provisioned")
+            .and_then(serde_json::Value::as_bool);
         let word = match provisioned {
             Some(true) => style("Provisioned").green().to_string(),
             _ if object.group.starts_with("infrastructure.") => style("Not provisioned").yellow().to_string(),
@@ -126,14 +164,22 @@ fn status(object: &Object, now: Timestamp) -> [String; 4] {
         _ => style(text).yellow(),
     };
     let since = condition.since.map(|t| age(t, now)).unwrap_or_default();
-    let state = if object.is_deleting() { "Deleting".to_owned() } else { condition.reason.clone() };
+    let state = if object.is_deleting() {
+        "Deleting".to_owned()
+    } else {
+        condition.reason.clone()
+    };
     [text.to_string(), state, since, first_line(&condition)]
 }
 
 fn first_line(condition: &Condition) -> String {
     let mut lines = condition.message.lines();
     let first = lines.next().unwrap_or_default();
-    if lines.next().is_some() { format!("{first} ...") } else { first.to_owned() }
+    if lines.next().is_some() {
+        format!("{first} ...")
+    } else {
+        first.to_owned()
+    }
 }
 
 /// Left-aligned columns, three blanks apart, without trailing blanks; columns without any entry are left out.
@@ -141,8 +187,15 @@ fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count)
         .map(|i| {
-            let used = rows.iter().skip(1).any(|row| row.get(i).is_some_and(|cell| !cell.is_empty()));
-            let width = rows.iter().filter_map(|row| row.get(i)).map(|cell| measure_text_width(cell)).max();
+            let used = rows
+                .iter()
+                .skip(1)
+                .any(|row| row.get(i).is_some_and(|cell| !cell.is_empty()));
+            let width = rows
+                .iter()
+                .filter_map(|row| row.get(i))
+                .map(|cell| measure_text_width(cell))
+                .max();
             if used || i == 0 { width.unwrap_or(0) } else { 0 }
         })
         .collect();
@@ -199,15 +252,24 @@ mod tests {
             (11_000, "3h3m"),
             (172_800, "2d"),
         ] {
-            assert_eq!(age(start, Timestamp::from_second(seconds).unwrap()), expected, "{seconds}");
+            assert_eq!(
+                age(start, Timestamp::from_second(seconds).unwrap()),
+                expected,
+                "{seconds}"
+            );
         }
     }
 
     #[test]
     fn the_tree_is_aligned_and_leaves_empty_columns_out() {
-        let cluster = object("cluster.x-k8s.io", "Cluster", "c", json!({
+        let cluster = object(
+            "cluster.x-k8s.io",
+            "Cluster",
+            "c",
+            json!({
             "spec": {"infrastructureRef": {"apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "DevCluster", "name": "c"}},
-            "status": {"conditions": [condition("Available", "False", "NotAvailable", "* one\n* two")]}}));
+            "status": {"conditions": [condition("Available", "False", "NotAvailable", "* one\n* two")]}}),
+        );
         let inventory = Inventory::new(vec![cluster]);
         let cluster = inventory.cluster("c").unwrap();
         let now = "2026-01-01T00:00:45Z".parse().unwrap();

@@ -22,7 +22,10 @@ pub fn parse(text: &str, origin: &str) -> anyhow::Result<Vec<DynamicObject>> {
         let object: DynamicObject = serde_json::from_value(document)
             .with_context(|| format!("{origin}: document {} is not a Kubernetes object", i + 1))?;
         if object.types.is_none() || object.metadata.name.is_none() {
-            bail!("{origin}: document {} lacks apiVersion, kind or metadata.name", i + 1);
+            bail!(
+                "{origin}: document {} lacks apiVersion, kind or metadata.name",
+                i + 1
+            );
         }
         objects.push(object);
     }
@@ -38,7 +41,9 @@ pub async fn apply(client: &Client, objects: Vec<DynamicObject>) -> anyhow::Resu
     for object in objects {
         let name = object.metadata.name.clone().unwrap_or_default();
         let kind = object.types.as_ref().map(|t| t.kind.clone()).unwrap_or_default();
-        let namespace = apply_one(client, object).await.with_context(|| format!("cannot apply {kind} {name}"))?;
+        let namespace = apply_one(client, object)
+            .await
+            .with_context(|| format!("cannot apply {kind} {name}"))?;
         if kind == "Cluster" {
             clusters.push(Subject { namespace, name });
         }
@@ -52,9 +57,14 @@ pub async fn apply(client: &Client, objects: Vec<DynamicObject>) -> anyhow::Resu
 async fn apply_one(client: &Client, mut object: DynamicObject) -> anyhow::Result<String> {
     let types = object.types.clone().unwrap_or_default();
     let gvk = GroupVersionKind::try_from(&types).context("its apiVersion or kind is malformed")?;
-    let (resource, capabilities): (_, ApiCapabilities) =
-        kube::discovery::pinned_kind(client, &gvk).await.context("the API server does not know its kind")?;
-    let namespace = object.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
+    let (resource, capabilities): (_, ApiCapabilities) = kube::discovery::pinned_kind(client, &gvk)
+        .await
+        .context("the API server does not know its kind")?;
+    let namespace = object
+        .metadata
+        .namespace
+        .clone()
+        .unwrap_or_else(|| "default".to_owned());
     let api: Api<DynamicObject> = match capabilities.scope {
         Scope::Namespaced => {
             object.metadata.namespace = Some(namespace.clone());
@@ -63,7 +73,12 @@ async fn apply_one(client: &Client, mut object: DynamicObject) -> anyhow::Result
         Scope::Cluster => Api::all_with(client.clone(), &resource),
     };
     let name = object.metadata.name.clone().unwrap_or_default();
-    api.patch(&name, &PatchParams::apply("capictl").force(), &Patch::Apply(&object)).await?;
+    api.patch(
+        &name,
+        &PatchParams::apply("capictl").force(),
+        &Patch::Apply(&object),
+    )
+    .await?;
     Ok(namespace)
 }
 
@@ -74,7 +89,11 @@ mod tests {
     #[test]
     fn documents_are_read_in_order_and_empty_ones_skipped() {
         let text = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: b}\n";
-        let names: Vec<_> = parse(text, "x").unwrap().into_iter().map(|o| o.metadata.name.unwrap()).collect();
+        let names: Vec<_> = parse(text, "x")
+            .unwrap()
+            .into_iter()
+            .map(|o| o.metadata.name.unwrap())
+            .collect();
         assert_eq!(names, ["a", "b"]);
     }
 
@@ -84,7 +103,10 @@ mod tests {
             ("a: b: c", "x.yaml is not valid YAML"),
             ("kind: Pod", "x.yaml: document 1"),
             ("", "x.yaml holds no objects"),
-            ("apiVersion: v1\nkind: Pod\nmetadata: {}", "x.yaml: document 1 lacks"),
+            (
+                "apiVersion: v1\nkind: Pod\nmetadata: {}",
+                "x.yaml: document 1 lacks",
+            ),
         ] {
             let error = format!("{:#}", parse(text, "x.yaml").unwrap_err());
             assert!(error.starts_with(expected), "{error}");

@@ -47,7 +47,8 @@ impl fmt::Display for Subject {
 pub async fn run(args: QuickstartArgs) -> anyhow::Result<ExitCode> {
     let (text, origin) = match &args.manifest {
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             (text, path.display().to_string())
         }
         None => (DEFAULT_MANIFEST.to_owned(), "the built-in manifest".to_owned()),
@@ -90,13 +91,23 @@ async fn bring_up(
         let description = describe::of_inventory(&inventory, &cluster.name, false, SystemClock.now())?;
         let reached = timeline.at("Cluster", &cluster.namespace, &cluster.name, "available");
         if let Some((at, object)) = reached.zip(inventory.cluster(&cluster.name)) {
-            print(&format!("\n{}", critical_path(&timeline.critical_path(&inventory, object))));
+            print(&format!(
+                "\n{}",
+                critical_path(&timeline.critical_path(&inventory, object))
+            ));
             let running = inventory.of_kind("Machine").filter(|m| {
-                m.text("/spec/clusterName") == Some(&cluster.name) && m.text("/status/phase") == Some("Running")
+                m.text("/spec/clusterName") == Some(&cluster.name)
+                    && m.text("/status/phase") == Some("Running")
             });
-            verdicts.push(format!("Cluster {cluster} Available: {} machines Running in {}", running.count(), seconds_of(at)));
+            verdicts.push(format!(
+                "Cluster {cluster} Available: {} machines Running in {}",
+                running.count(),
+                seconds_of(at)
+            ));
         } else {
-            let cause = description.cause.map_or_else(|| "no cause found".to_owned(), |c| c.to_string());
+            let cause = description
+                .cause
+                .map_or_else(|| "no cause found".to_owned(), |c| c.to_string());
             verdicts.push(cause);
         }
         print(&format!("\n{}", description.text));
@@ -138,12 +149,27 @@ async fn wait(
             new.extend(timeline.note(&inventory, elapsed));
             inventories.push(inventory);
         }
-        progress.show(&View { clusters, inventories: &inventories, timeline, elapsed }, &new);
-        if clusters.iter().all(|c| timeline.at("Cluster", &c.namespace, &c.name, "available").is_some()) {
+        progress.show(
+            &View {
+                clusters,
+                inventories: &inventories,
+                timeline,
+                elapsed,
+            },
+            &new,
+        );
+        if clusters.iter().all(|c| {
+            timeline
+                .at("Cluster", &c.namespace, &c.name, "available")
+                .is_some()
+        }) {
             return Ok(true);
         }
         if elapsed >= timeout {
-            print(&format!("\nNot all Clusters were Available within {}.\n", seconds(timeout)));
+            print(&format!(
+                "\nNot all Clusters were Available within {}.\n",
+                seconds(timeout)
+            ));
             return Ok(false);
         }
         plane.check()?;
@@ -152,7 +178,9 @@ async fn wait(
 }
 
 fn how_to_go_on(clusters: &[Subject], kubeconfig: &Path) -> String {
-    let Some(Subject { namespace, name }) = clusters.first() else { return String::new() };
+    let Some(Subject { namespace, name }) = clusters.first() else {
+        return String::new();
+    };
     let kubeconfig = kubeconfig.display();
     format!(
         "\n{}

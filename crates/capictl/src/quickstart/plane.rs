@@ -6,7 +6,8 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 use anyhow::{Context as _, bail};
 use capi_runtime::Manager;
 use cluster_pki::{
-    CertificateAuthority, CertificateRequest, FreshKeys, KeyAlgorithm, KeySource as _, Kubeconfig, PemPair, Usage, Validity,
+    CertificateAuthority, CertificateRequest, FreshKeys, KeyAlgorithm, KeySource as _, Kubeconfig, PemPair,
+    Usage, Validity,
 };
 use embedded_apiserver::Server;
 use infra_inmemory::World;
@@ -42,19 +43,50 @@ impl Plane {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let shutdown = CancellationToken::new();
         let admission = InProcessAdmission::default();
-        let server = Server::builder().admission(Arc::new(admission.clone())).build().await.context("cannot start the API server")?;
+        let server = Server::builder()
+            .admission(Arc::new(admission.clone()))
+            .build()
+            .await
+            .context("cannot start the API server")?;
 
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-        let address = listener.local_addr().context("cannot tell the address of the API server")?;
-        let (config, kubeconfig) = certificates(address).context("cannot make the API server's certificates")?;
-        tokio::spawn(server.clone().serve_https(listener, Arc::new(config), shutdown.clone()));
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}"))?;
+        let address = listener
+            .local_addr()
+            .context("cannot tell the address of the API server")?;
+        let (config, kubeconfig) =
+            certificates(address).context("cannot make the API server's certificates")?;
+        tokio::spawn(
+            server
+                .clone()
+                .serve_https(listener, Arc::new(config), shutdown.clone()),
+        );
 
-        providers::install_definitions(&server.client()).await.context("cannot install the CustomResourceDefinitions")?;
-        let mut manager = Manager::builder(server.client_as("capi-manager")).name("capi-manager").build()?;
-        providers::register(&mut manager, World::listening(Arc::new(SystemClock), Arc::new(SystemRandomness), Arc::new(FreshKeys), "127.0.0.1"));
+        providers::install_definitions(&server.client())
+            .await
+            .context("cannot install the CustomResourceDefinitions")?;
+        let mut manager = Manager::builder(server.client_as("capi-manager"))
+            .name("capi-manager")
+            .build()?;
+        providers::register(
+            &mut manager,
+            World::listening(
+                Arc::new(SystemClock),
+                Arc::new(SystemRandomness),
+                Arc::new(FreshKeys),
+                "127.0.0.1",
+            ),
+        );
         admission.set(manager.admission());
         let manager = tokio::spawn(manager.run(shutdown.clone()));
-        Ok(Self { server, address, kubeconfig, manager: Mutex::new(Some(manager)), shutdown })
+        Ok(Self {
+            server,
+            address,
+            kubeconfig,
+            manager: Mutex::new(Some(manager)),
+            shutdown,
+        })
     }
 
     /// A client in process.
@@ -76,9 +108,16 @@ impl Plane {
         let text = self.kubeconfig.to_yaml()?;
         let fail = || format!("cannot write the kubeconfig {}", path.display());
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).with_context(fail)?;
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)
+            .with_context(fail)?;
         // An older file keeps its mode otherwise.
-        file.set_permissions(std::fs::Permissions::from_mode(0o600)).with_context(fail)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))
+            .with_context(fail)?;
         file.write_all(text.as_bytes()).with_context(fail)
     }
 
@@ -111,10 +150,16 @@ fn certificates(address: SocketAddr) -> anyhow::Result<(ServerConfig, Kubeconfig
     let validity = Validity::days(now, VALID_DAYS);
     let algorithm = KeyAlgorithm::EcdsaP256;
     let authority = CertificateAuthority::new("capi-rs quickstart", validity, keys.generate(algorithm)?)?;
-    let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), address.ip().to_string()];
+    let names = [
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        address.ip().to_string(),
+    ];
     let request = CertificateRequest::server("kube-apiserver", names, validity);
     let server = authority.issue_pair(&request, &keys, algorithm, &randomness)?;
-    let request = CertificateRequest::client("kubernetes-admin", validity).usage(Usage::Client).organization("system:masters");
+    let request = CertificateRequest::client("kubernetes-admin", validity)
+        .usage(Usage::Client)
+        .organization("system:masters");
     let admin = authority.issue_pair(&request, &keys, algorithm, &randomness)?;
     let url = format!("https://{address}");
     let kubeconfig = Kubeconfig::new("quickstart", &url, authority.certificate_pem(), admin);
@@ -124,12 +169,15 @@ fn certificates(address: SocketAddr) -> anyhow::Result<(ServerConfig, Kubeconfig
 /// TLS with a client certificate of our own authority required: whoever has the kubeconfig is the administrator.
 fn server_config(authority: &CertificateAuthority, server: &PemPair) -> anyhow::Result<ServerConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes())?)?;
+    roots.add(CertificateDer::from_pem_slice(
+        authority.certificate_pem().as_bytes(),
+    )?)?;
     let clients = WebPkiClientVerifier::builder(Arc::new(roots)).build()?;
     let certificate = CertificateDer::from_pem_slice(server.certificate.as_bytes())?;
     let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes())?;
-    let mut config =
-        ServerConfig::builder().with_client_cert_verifier(clients).with_single_cert(vec![certificate], key)?;
+    let mut config = ServerConfig::builder()
+        .with_client_cert_verifier(clients)
+        .with_single_cert(vec![certificate], key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -138,5 +186,8 @@ fn server_config(authority: &CertificateAuthority, server: &PemPair) -> anyhow::
 pub fn init_logs() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
 }

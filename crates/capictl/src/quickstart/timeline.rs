@@ -49,12 +49,28 @@ enum Sign {
 }
 
 const PHASES: &[(&str, &str, Sign)] = &[
-    ("Cluster", "infrastructure provisioned", Sign::Set("/status/initialization/infrastructureProvisioned")),
-    ("Cluster", "control plane initialized", Sign::Set("/status/initialization/controlPlaneInitialized")),
+    (
+        "Cluster",
+        "infrastructure provisioned",
+        Sign::Set("/status/initialization/infrastructureProvisioned"),
+    ),
+    (
+        "Cluster",
+        "control plane initialized",
+        Sign::Set("/status/initialization/controlPlaneInitialized"),
+    ),
     ("Cluster", "available", Sign::True("Available")),
     ("Machine", "created", Sign::Set("/metadata")),
-    ("Machine", "bootstrap data", Sign::Set("/status/initialization/bootstrapDataSecretCreated")),
-    ("Machine", "infrastructure", Sign::Set("/status/initialization/infrastructureProvisioned")),
+    (
+        "Machine",
+        "bootstrap data",
+        Sign::Set("/status/initialization/bootstrapDataSecretCreated"),
+    ),
+    (
+        "Machine",
+        "infrastructure",
+        Sign::Set("/status/initialization/infrastructureProvisioned"),
+    ),
     ("Machine", "node", Sign::Set("/status/nodeRef")),
     ("Machine", "ready", Sign::True("Ready")),
     ("DevMachine", "VM", Sign::True("VMProvisioned")),
@@ -73,7 +89,11 @@ impl Timeline {
                 if !is_there(object, sign) || self.moments.contains_key(&(subject.clone(), *phase)) {
                     continue;
                 }
-                new.push(Moment { at, subject: format!("{kind}/{}", object.name()), phase });
+                new.push(Moment {
+                    at,
+                    subject: format!("{kind}/{}", object.name()),
+                    phase,
+                });
                 self.moments.insert((subject, phase), at);
             }
         }
@@ -82,14 +102,20 @@ impl Timeline {
 
     /// When an object reached a phase.
     pub fn at(&self, kind: &str, namespace: &str, name: &str, phase: &'static str) -> Option<Duration> {
-        self.moments.get(&(subject(kind, namespace, name), phase)).copied()
+        self.moments
+            .get(&(subject(kind, namespace, name), phase))
+            .copied()
     }
 
     /// The phases that an object has reached, earliest first.
     pub fn of(&self, kind: &str, namespace: &str, name: &str) -> Vec<(&'static str, Duration)> {
         let subject = subject(kind, namespace, name);
-        let mut phases: Vec<_> =
-            self.moments.iter().filter(|((s, _), _)| *s == subject).map(|((_, phase), at)| (*phase, *at)).collect();
+        let mut phases: Vec<_> = self
+            .moments
+            .iter()
+            .filter(|((s, _), _)| *s == subject)
+            .map(|((_, phase), at)| (*phase, *at))
+            .collect();
         phases.sort_by_key(|(_, at)| *at);
         phases
     }
@@ -100,38 +126,71 @@ impl Timeline {
         let (namespace, name) = (&cluster.namespace(), &cluster.name());
         let reached = |phase| self.at("Cluster", namespace, name, phase);
         let machine_at = |m: &Object, phase| self.at("Machine", namespace, &m.name(), phase);
-        path.step("cluster infrastructure", reached("infrastructure provisioned"), Duration::ZERO);
+        path.step(
+            "cluster infrastructure",
+            reached("infrastructure provisioned"),
+            Duration::ZERO,
+        );
         let members = |control_plane: bool| {
-            let machines = inventory.of_kind("Machine").filter(|m| m.text("/spec/clusterName") == Some(name));
+            let machines = inventory
+                .of_kind("Machine")
+                .filter(|m| m.text("/spec/clusterName") == Some(name));
             machines.filter(move |m| m.label("cluster.x-k8s.io/control-plane").is_some() == control_plane)
         };
-        let first = members(true).filter_map(|m| Some((machine_at(m, "created")?, m))).min_by_key(|x| x.0);
+        let first = members(true)
+            .filter_map(|m| Some((machine_at(m, "created")?, m)))
+            .min_by_key(|x| x.0);
         if let Some((_, machine)) = first {
             self.machine(inventory, machine, &mut path);
         }
-        path.step("control plane initialized", reached("control plane initialized"), Duration::ZERO);
-        let last = members(false).filter_map(|m| Some((machine_at(m, "ready")?, m))).max_by_key(|x| x.0);
+        path.step(
+            "control plane initialized",
+            reached("control plane initialized"),
+            Duration::ZERO,
+        );
+        let last = members(false)
+            .filter_map(|m| Some((machine_at(m, "ready")?, m)))
+            .max_by_key(|x| x.0);
         if let Some((_, machine)) = last {
             self.machine(inventory, machine, &mut path);
         }
-        path.step(&format!("Cluster {name} available"), reached("available"), Duration::ZERO);
+        path.step(
+            &format!("Cluster {name} available"),
+            reached("available"),
+            Duration::ZERO,
+        );
         path.steps
     }
 
     fn machine(&self, inventory: &Inventory, machine: &Object, path: &mut Path) {
         let (namespace, name) = (machine.namespace(), machine.name());
         let reached = |phase| self.at("Machine", &namespace, &name, phase);
-        path.step(&format!("{name}: bootstrap data"), reached("bootstrap data"), Duration::ZERO);
+        path.step(
+            &format!("{name}: bootstrap data"),
+            reached("bootstrap data"),
+            Duration::ZERO,
+        );
         let infrastructure = machine.text("/spec/infrastructureRef/name").unwrap_or(&name);
-        if let Some(simulated) = inventory.of_kind("DevMachine").find(|d| d.name() == infrastructure) {
+        if let Some(simulated) = inventory
+            .of_kind("DevMachine")
+            .find(|d| d.name() == infrastructure)
+        {
             let at = |phase| self.at("DevMachine", &namespace, infrastructure, phase);
             let delay = |part: &str| startup_delay(simulated, part);
             path.step(&format!("{name}: VM boots"), at("VM"), delay("vm"));
             path.step(&format!("{name}: node starts"), at("node"), delay("node"));
             let components = at("etcd").max(at("API server"));
-            path.step(&format!("{name}: etcd and API server start"), components, delay("etcd").max(delay("apiServer")));
+            path.step(
+                &format!("{name}: etcd and API server start"),
+                components,
+                delay("etcd").max(delay("apiServer")),
+            );
         } else {
-            path.step(&format!("{name}: infrastructure"), reached("infrastructure"), Duration::ZERO);
+            path.step(
+                &format!("{name}: infrastructure"),
+                reached("infrastructure"),
+                Duration::ZERO,
+            );
         }
         path.step(&format!("{name}: ready"), reached("ready"), Duration::ZERO);
     }
@@ -146,26 +205,36 @@ struct Path {
 
 impl Path {
     fn step(&mut self, what: &str, at: Option<Duration>, simulated: Duration) {
-        let Some(took) = at.and_then(|at| at.checked_sub(self.reached)) else { return };
+        let Some(took) = at.and_then(|at| at.checked_sub(self.reached)) else {
+            return;
+        };
         if took.is_zero() {
             return;
         }
         self.reached += took;
-        self.steps.push(Step { what: what.to_owned(), took, simulated });
+        self.steps.push(Step {
+            what: what.to_owned(),
+            took,
+            simulated,
+        });
     }
 }
 
 fn is_there(object: &Object, sign: &Sign) -> bool {
     match sign {
         Sign::Set("/metadata") => true,
-        Sign::Set(pointer) => object.at(pointer).is_some_and(|v| *v != Value::Bool(false) && !v.is_null()),
+        Sign::Set(pointer) => object
+            .at(pointer)
+            .is_some_and(|v| *v != Value::Bool(false) && !v.is_null()),
         Sign::True(type_) => object.condition(type_).is_some_and(|c| c.status == "True"),
     }
 }
 
 /// `spec.backend.inMemory.<part>.provisioning.startupDuration`, a Go duration.
 fn startup_delay(object: &Object, part: &str) -> Duration {
-    let text = object.text(&format!("/spec/backend/inMemory/{part}/provisioning/startupDuration"));
+    let text = object.text(&format!(
+        "/spec/backend/inMemory/{part}/provisioning/startupDuration"
+    ));
     text.and_then(|t| t.parse::<jiff::SignedDuration>().ok())
         .and_then(|d| Duration::try_from(d).ok())
         .unwrap_or_default()
@@ -184,12 +253,20 @@ mod tests {
 
     #[test]
     fn a_phase_is_noted_once_at_its_first_sight() {
-        let cluster = object("cluster.x-k8s.io", "Cluster", "c", json!({"status": {"conditions": [condition("Available", "True", "", "")]}}));
+        let cluster = object(
+            "cluster.x-k8s.io",
+            "Cluster",
+            "c",
+            json!({"status": {"conditions": [condition("Available", "True", "", "")]}}),
+        );
         let inventory = Inventory::new(vec![cluster]);
         let mut timeline = Timeline::default();
         assert_eq!(timeline.note(&inventory, seconds(3)).len(), 1);
         assert_eq!(timeline.note(&inventory, seconds(4)), []);
-        assert_eq!(timeline.at("Cluster", "default", "c", "available"), Some(seconds(3)));
+        assert_eq!(
+            timeline.at("Cluster", "default", "c", "available"),
+            Some(seconds(3))
+        );
     }
 
     #[test]
@@ -199,9 +276,14 @@ mod tests {
             "status": {"conditions": [condition("VMProvisioned", "True", "", "")]}});
         let dev = object("infrastructure.cluster.x-k8s.io", "DevMachine", "w", dev);
         let machine = |ready: &str| {
-            object("cluster.x-k8s.io", "Machine", "w", json!({
+            object(
+                "cluster.x-k8s.io",
+                "Machine",
+                "w",
+                json!({
                 "spec": {"clusterName": "c", "infrastructureRef": {"name": "w"}},
-                "status": {"initialization": {"bootstrapDataSecretCreated": true}, "conditions": [condition("Ready", ready, "", "")]}}))
+                "status": {"initialization": {"bootstrapDataSecretCreated": true}, "conditions": [condition("Ready", ready, "", "")]}}),
+            )
         };
         let mut timeline = Timeline::default();
         timeline.note(&Inventory::new(vec![machine("False")]), seconds(1));
