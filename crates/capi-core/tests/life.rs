@@ -9,7 +9,10 @@ use capi_api::{
     conditions::{get, is_true},
     core::v1beta2::{Cluster, ClusterPhase, Machine, MachineDeployment, MachinePhase, MachineSet},
 };
-use k8s_openapi::api::{core::v1::Node, events::v1::Event};
+use k8s_openapi::api::{
+    core::v1::{Node, Secret},
+    events::v1::Event,
+};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams},
@@ -314,4 +317,41 @@ async fn a_missing_template_is_named_and_waited_for() {
         )
         .await;
     eventually("it goes on", || world.has_machines(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_without_a_control_plane_object_gets_its_kubeconfig_once_there_is_an_authority() {
+    let world = World::start(10).await;
+    world.create_foreign("FakeCluster", "c", json!({})).await;
+    world
+        .create::<Cluster>(json!({
+            "metadata": { "name": "c", "namespace": "default" },
+            "spec": { "infrastructureRef": { "apiGroup": "infrastructure.example.com", "kind": "FakeCluster", "name": "c" } },
+        }))
+        .await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let secrets = world.api::<Secret>();
+    assert!(secrets.get_opt("c-kubeconfig").await.unwrap().is_none());
+    let validity = cluster_pki::Validity::days("2026-01-01T00:00:00Z".parse().unwrap(), 3650);
+    let key = cluster_pki::KeySource::generate(&cluster_pki::PooledKeys::new(), Default::default()).unwrap();
+    let pair = cluster_pki::CertificateAuthority::new("kubernetes", validity, key)
+        .unwrap()
+        .to_pem_pair();
+    world
+        .create::<Secret>(json!({
+            "metadata": { "name": "c-ca", "namespace": "default", "labels": { "cluster.x-k8s.io/cluster-name": "c" } },
+            "type": "cluster.x-k8s.io/secret", "stringData": { "tls.crt": pair.certificate, "tls.key": pair.key },
+        }))
+        .await;
+    eventually("the kubeconfig is there", || async {
+        secrets.get_opt("c-kubeconfig").await.unwrap().is_some()
+    })
+    .await;
+    let secret = secrets.get("c-kubeconfig").await.unwrap();
+    let yaml = String::from_utf8(secret.data.unwrap()["value"].0.clone()).unwrap();
+    assert!(
+        yaml.contains("https://10.0.0.1:6443") && yaml.contains("c-admin@c"),
+        "{yaml}"
+    );
+    assert_eq!(secret.metadata.owner_references.unwrap()[0].kind, "Cluster");
 }

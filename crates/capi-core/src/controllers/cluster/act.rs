@@ -5,6 +5,7 @@ use capi_runtime::{Context, Error};
 
 use super::{
     deletion::Descendant,
+    kubeconfig,
     observe::World,
     plan::{Action, Plan},
 };
@@ -19,6 +20,7 @@ pub async fn act(ctx: &Context, world: &World, plan: Plan) -> Result<(), Error> 
                 .patch_dynamic(&found.object, &object, &found.resource)
                 .await
                 .map(|_| ()),
+            Action::CreateKubeconfig(authority) => kubeconfig::create(ctx, &world.cluster, &authority).await,
             Action::DeleteForeign(found) => ctx.delete_dynamic(&found.object, &found.resource).await,
             Action::DeleteDescendant(Descendant::Pool(o)) => ctx.delete(&*o).await,
             Action::DeleteDescendant(Descendant::Deployment(o)) => ctx.delete(&*o).await,

@@ -5,6 +5,7 @@ mod act;
 pub mod conditions;
 mod counters;
 pub mod deletion;
+pub mod kubeconfig;
 pub mod observe;
 pub mod plan;
 
@@ -17,6 +18,7 @@ use capi_api::{
     finalizers,
 };
 use capi_runtime::{Context, Controller, Failure, Key, Manager, Next, Reconciler, Stores};
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 pub use observe::Settings;
@@ -62,6 +64,7 @@ pub fn register(manager: &mut Manager, settings: Settings) {
         .watches::<MachineSet>(|o: &MachineSet, _: &Stores| of(o, &o.spec.cluster_name))
         .watches::<MachinePool>(|o: &MachinePool, _: &Stores| of(o, &o.spec.cluster_name))
         .watches::<Machine>(|o: &Machine, _: &Stores| of(o, &o.spec.cluster_name))
+        .watches::<Secret>(|o: &Secret, _: &Stores| kubeconfig::cluster_of(o).into_iter().collect())
         .connects_workloads();
     manager.register(controller);
 }

@@ -6,6 +6,7 @@ use capi_api::core::v1beta2::{Cluster, Machine, MachineDeployment, MachinePool, 
 use capi_runtime::{Context, Key};
 use jiff::Timestamp;
 
+use super::kubeconfig::{self, KubeconfigView};
 use crate::{
     foreign::{Foreign, follow},
     machines,
@@ -70,6 +71,8 @@ pub struct World {
     pub machines: Vec<Arc<Machine>>,
     /// The connection to the workload cluster.
     pub probe: Probe,
+    /// The kubeconfig, where it is this controller's business.
+    pub kubeconfig: KubeconfigView,
 }
 
 impl World {
@@ -114,6 +117,13 @@ pub async fn observe(ctx: &Context, cluster: Arc<Cluster>, failures: &mut Vec<ca
         sets: ctx.store::<MachineSet>().by_cluster(&key),
         machines: ctx.store::<Machine>().by_cluster(&key),
         probe: Probe::of(ctx, &key),
+        kubeconfig: match kubeconfig::observe(ctx, &cluster).await {
+            Ok(view) => view,
+            Err(error) => {
+                failures.push(error);
+                KubeconfigView::Settled
+            }
+        },
         cluster,
     }
 }

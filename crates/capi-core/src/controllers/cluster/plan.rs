@@ -7,11 +7,13 @@ use capi_api::{
     finalizers, labels,
 };
 use capi_runtime::{Event, Next, meta};
+use cluster_pki::PemPair;
 use jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
     conditions, counters, deletion,
+    kubeconfig::KubeconfigView,
     observe::{Settings, World},
 };
 use crate::{
@@ -24,6 +26,8 @@ use crate::{
 pub enum Action {
     /// Makes a foreign object the Cluster's.
     Claim(Found, Box<DynamicObject>),
+    /// Makes the kubeconfig Secret with this certificate authority.
+    CreateKubeconfig(PemPair),
     /// Deletes a foreign object.
     DeleteForeign(Found),
     /// Deletes a descendant.
@@ -56,6 +60,14 @@ pub fn plan(world: &World, settings: &Settings, now: Timestamp) -> Plan {
     };
     infrastructure(world, &mut plan, now);
     control_plane(world, &mut plan, now);
+    if let KubeconfigView::Missing(authority) = &world.kubeconfig {
+        let why = format!(
+            "Cluster {} has no control plane object that would make its kubeconfig",
+            world.cluster.name_any()
+        );
+        plan.steps
+            .push(Step::new(Action::CreateKubeconfig(authority.clone()), why));
+    }
     let deleting = world.is_deleting().then(|| deletion::plan(world, &mut plan));
     let changed = plan.cluster.spec != world.cluster.spec;
     foresee_generation(&mut plan.cluster.metadata, changed);

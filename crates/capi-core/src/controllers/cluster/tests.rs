@@ -57,6 +57,7 @@ fn world(cluster: Cluster) -> World {
         sets: Vec::new(),
         machines: Vec::new(),
         probe: Probe::default(),
+        kubeconfig: Default::default(),
     }
 }
 
