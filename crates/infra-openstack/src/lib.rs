@@ -43,6 +43,7 @@ pub fn register_with(manager: &mut Manager, mut tools: Tools) {
     let sessions = Arc::new(Sessions::new(tools));
     manager.register(controllers::openstackcluster::controller(sessions.clone()));
     manager.register(controllers::openstackmachine::controller(sessions.clone()));
-    manager.register(controllers::openstackserver::controller(sessions));
+    manager.register(controllers::openstackserver::controller(sessions.clone()));
+    manager.register(controllers::floatingippool::controller(sessions));
     webhooks::register(manager);
 }

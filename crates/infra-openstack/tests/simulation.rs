@@ -34,7 +34,8 @@ fn api(client: &Client, kind: &str) -> Api<DynamicObject> {
     let (group, version) = match kind {
         "Secret" => ("", "v1"),
         "Cluster" | "Machine" => ("cluster.x-k8s.io", "v1beta2"),
-        "OpenStackServer" => ("infrastructure.cluster.x-k8s.io", "v1alpha1"),
+        "OpenStackServer" | "OpenStackFloatingIPPool" => ("infrastructure.cluster.x-k8s.io", "v1alpha1"),
+        "IPAddress" | "IPAddressClaim" => ("ipam.cluster.x-k8s.io", "v1beta2"),
         _ => ("infrastructure.cluster.x-k8s.io", "v1beta2"),
     };
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -99,6 +100,7 @@ impl System {
         let version = match kind {
             "Secret" => "v1",
             "Cluster" | "Machine" => "cluster.x-k8s.io/v1beta2",
+            "OpenStackFloatingIPPool" => "infrastructure.cluster.x-k8s.io/v1alpha1",
             _ => "infrastructure.cluster.x-k8s.io/v1beta2",
         };
         object["apiVersion"] = version.into();
@@ -148,6 +150,14 @@ impl System {
     }
 
     async fn machine(&self, name: &str, control_plane: bool) {
+        self.machine_with(name, control_plane, json!({})).await;
+    }
+
+    async fn machine_with(&self, name: &str, control_plane: bool, more: Value) {
+        let mut spec = json!({ "flavor": { "filter": { "name": "m1.large" } }, "image": { "filter": { "name": "ubuntu" } } });
+        for (key, value) in more.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
         let mut labels = json!({ "cluster.x-k8s.io/cluster-name": "c" });
         if control_plane {
             labels["cluster.x-k8s.io/control-plane"] = "".into();
@@ -163,10 +173,14 @@ impl System {
                 "failureDomain": "az2", "bootstrap": { "dataSecretName": format!("{name}-data") },
                 "infrastructureRef": { "apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "OpenStackMachine", "name": name } } }))
             .await;
-        self.create("OpenStackMachine", name, json!({
+        self.create(
+            "OpenStackMachine",
+            name,
+            json!({
             "metadata": { "ownerReferences": Self::owner("Machine", &machine), "labels": labels },
-            "spec": { "flavor": { "filter": { "name": "m1.large" } }, "image": { "filter": { "name": "ubuntu" } } } }))
-            .await;
+            "spec": spec }),
+        )
+        .await;
     }
 
     async fn delete(&self, kind: &str, name: &str) {
@@ -375,6 +389,76 @@ async fn a_bastion_comes_and_goes() {
     set(json!({ "enabled": true })).await;
     system
         .until("the bastion is reachable", "OpenStackCluster", "c", reached)
+        .await;
+    system.delete("OpenStackCluster", "c").await;
+    system
+        .until("the cluster is gone", "OpenStackCluster", "c", |object| {
+            object.is_none()
+        })
+        .await;
+    assert_eq!(system.cloud.inventory(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_gives_floating_ips_and_takes_them_back() {
+    let system = System::start().await;
+    let before = system.cloud.inventory();
+    system.cluster().await;
+    let pool = json!({ "spec": { "identityRef": { "name": "cloud", "cloudName": "fake" }, "reclaimPolicy": "Delete", "maxIPs": 1 } });
+    system.create("OpenStackFloatingIPPool", "p", pool).await;
+    let spec = json!({ "floatingIPPoolRef": {
+        "apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "OpenStackFloatingIPPool", "name": "p" } });
+    // Made, but the answer is lost: it is found again by its description.
+    system.cloud.disturb(
+        FaultRule::new("POST", "floatingips", FaultAction::LoseAnswer)
+            .skip(1)
+            .times(1),
+    );
+    for name in ["a", "b"] {
+        system.machine_with(name, false, spec.clone()).await;
+        let ready = |object: Option<&Value>| is_true(object, "Ready");
+        system
+            .until("the machine is ready", "OpenStackMachine", name, ready)
+            .await;
+    }
+    let external = |object: Option<&Value>| {
+        object
+            .map(Value::to_string)
+            .unwrap_or_default()
+            .contains("ExternalIP")
+    };
+    system
+        .until("the first has an address", "OpenStackMachine", "a", external)
+        .await;
+    let full = |object: Option<&Value>| {
+        object
+            .map(Value::to_string)
+            .unwrap_or_default()
+            .contains("MaxIPsReached")
+    };
+    system
+        .until("the second waits", "OpenStackFloatingIPPool", "p", full)
+        .await;
+    assert_eq!(
+        system.cloud.resources("floatingips").len(),
+        2,
+        "one for the API server, one for the pool"
+    );
+
+    for name in ["a", "b"] {
+        system.delete("OpenStackMachine", name).await;
+        system
+            .until("the machine is gone", "OpenStackMachine", name, |object| {
+                object.is_none()
+            })
+            .await;
+        system.delete("Machine", name).await;
+    }
+    system.delete("OpenStackFloatingIPPool", "p").await;
+    system
+        .until("the pool is gone", "OpenStackFloatingIPPool", "p", |object| {
+            object.is_none()
+        })
         .await;
     system.delete("OpenStackCluster", "c").await;
     system

@@ -1,5 +1,6 @@
 //! The controllers. Each observes, plans and acts; plans are pure.
 
+pub mod floatingippool;
 pub mod identity;
 pub mod lookup;
 pub mod openstackcluster;

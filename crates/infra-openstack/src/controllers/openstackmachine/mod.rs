@@ -219,7 +219,13 @@ impl OpenStackMachineReconciler {
     ) -> Result<Next, Error> {
         let control_plane = spec::is_control_plane(&around.machine);
         let known = around.object.status.clone().unwrap_or_default();
-        let complete = !known.addresses.is_empty() && known.instance_id.as_deref() == Some(id);
+        let has_external = known
+            .addresses
+            .iter()
+            .any(|address| address.type_ == "ExternalIP");
+        let addressed = !known.addresses.is_empty()
+            && (has_external || around.object.spec.floating_ip_pool_ref.is_none());
+        let complete = addressed && known.instance_id.as_deref() == Some(id);
         if complete && (!control_plane || conditions::is_true(&*around.object, INGRESS_READY)) {
             // Nothing can have changed without the server saying so.
             return Ok(Next::Done);

@@ -4,6 +4,7 @@
 //! again: its machine is replaced. Running servers are watched through one list per identity.
 
 pub mod act;
+mod floating_ip;
 pub mod observe;
 pub mod plan;
 pub mod resolve;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use capi_api::{
     conditions::{self, Draft},
     core::v1beta2::Cluster,
+    ipam::v1beta2::{IPAddress, IPAddressClaim},
     labels,
 };
 use capi_runtime::{Context, Controller, Failure, Key, Next, Reconciler, meta};
@@ -169,6 +171,8 @@ pub async fn remove(
 /// The controller, ready to be registered.
 pub fn controller(sessions: Arc<Sessions>) -> Controller<OpenStackServer> {
     Controller::<OpenStackServer>::new("openstackserver", OpenStackServerReconciler { sessions })
+        .watches_owned::<IPAddressClaim>()
+        .reads::<IPAddress>()
         .watches_changes::<Cluster>(|old, new, stores| {
             let paused = |cluster: Option<&Cluster>| cluster.map(|cluster| cluster.spec.paused == Some(true));
             let Some(cluster) = new.filter(|_| paused(old) != paused(new)) else {
@@ -237,6 +241,7 @@ impl OpenStackServerReconciler {
             return match remove(&session, object).await? {
                 Some((_, wait)) => Ok(jittered(wait)),
                 None => {
+                    floating_ip::give_back(ctx, object).await?;
                     ctx.remove_finalizer(object, FINALIZER).await?;
                     Ok(Next::Done)
                 }
@@ -251,7 +256,10 @@ impl OpenStackServerReconciler {
             return self.resolve(ctx, object, seen, &session).await;
         }
         let user_data = self.user_data(ctx, object).await?;
-        let progress = converge(&session, seen, user_data, ctx.now()).await;
+        let mut progress = converge(&session, seen, user_data, ctx.now()).await;
+        if progress.after.status.as_ref().is_some_and(|status| status.ready) && progress.result.is_ok() {
+            progress.result = floating_ip::ensure(ctx, &session, object, &mut progress.after).await;
+        }
         ctx.patch(object, &progress.after).await?;
         progress.result?;
         Ok(match progress.next {

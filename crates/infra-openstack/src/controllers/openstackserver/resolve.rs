@@ -23,10 +23,6 @@ pub async fn resolve(
     if spec.ports.is_empty() {
         return Err(Error::reference("spec.ports", "a server needs at least one port"));
     }
-    if spec.floating_ip_pool_ref.is_some() {
-        let reason = "floating IP pools are not supported by this version; remove it";
-        return Err(Error::reference("spec.floatingIPPoolRef", reason));
-    }
     let image = match image {
         Some(id) => id,
         None => image_id(session, &spec.image).await?,
