@@ -199,7 +199,9 @@ impl KubeadmControlPlaneReconciler {
     }
 
     fn warn_when_blocked(&self, ctx: &Context, world: &World, plan: &Plan) {
-        let Some(findings) = &plan.blocked else { return };
+        let Some(findings) = plan.blocked.as_ref().filter(|findings| findings.alarming) else {
+            return;
+        };
         let message = format!(
             "Waiting for control plane to pass preflight checks to continue reconciliation: [{}]",
             findings.details.join(", ")

@@ -14,6 +14,8 @@ pub struct Findings {
     pub lines: Vec<&'static str>,
     /// Single observations.
     pub details: Vec<String>,
+    /// Something is wrong; otherwise a Machine is merely on its way, up or out.
+    pub alarming: bool,
 }
 
 impl Findings {
@@ -31,6 +33,7 @@ pub fn check(world: &World, exempt: Option<&str>) -> Findings {
         findings
             .details
             .push("Cluster certificates are missing or incomplete".to_owned());
+        findings.alarming = true;
     }
     if world.machines.iter().any(MachineView::deleting) {
         findings
@@ -55,14 +58,14 @@ pub fn check(world: &World, exempt: Option<&str>) -> Findings {
     if world.etcd_is_managed() {
         components.push(types::ETCD_POD_HEALTHY);
     }
-    let mut failing = Vec::new();
-    let mut etcd_failing = Vec::new();
+    let (mut failing, mut etcd_failing, mut provisioning) = (Vec::new(), Vec::new(), 0);
     for view in world
         .machines
         .iter()
         .filter(|view| exempt != Some(view.name().as_str()))
     {
         if view.node_name().is_none() {
+            provisioning += 1;
             failing.push(format!(
                 "Machine {} does not have a corresponding Node yet (Machine.status.nodeRef not set)",
                 view.name()
@@ -74,6 +77,7 @@ pub fn check(world: &World, exempt: Option<&str>) -> Findings {
             etcd_failing.extend(finding(view, types::ETCD_MEMBER_HEALTHY));
         }
     }
+    findings.alarming |= failing.len() + etcd_failing.len() > provisioning;
     if !failing.is_empty() {
         findings
             .lines

@@ -168,6 +168,7 @@ fn scaling_up_is_blocked_by_an_unhealthy_machine() {
             "waiting for etcd cluster to become healthy"
         ]
     );
+    assert!(findings.alarming);
     assert!(findings.details[0].contains("m0 reports APIServerPodHealthy condition is false (crashed)"));
 }
 
@@ -382,4 +383,18 @@ fn the_expiry_of_certificates_is_noted_once_the_api_server_runs() {
         .retain(|condition| condition.type_ != "APIServerPodHealthy");
     world.machines[0].machine = Arc::new(machine);
     assert_eq!(planned(&world).actions, []);
+}
+
+#[test]
+fn a_machine_that_is_being_provisioned_blocks_without_alarm() {
+    let mut world = running(2, json!({ "spec": { "replicas": 3 } }));
+    let mut machine = world.machines[1].machine.as_ref().clone();
+    machine.status.as_mut().unwrap().node_ref = None;
+    world.machines[1].machine = Arc::new(machine);
+    let findings = planned(&world).blocked.unwrap();
+    assert_eq!(
+        findings.lines,
+        ["waiting for control plane components to become healthy"]
+    );
+    assert!(!findings.alarming, "{findings:?}");
 }
