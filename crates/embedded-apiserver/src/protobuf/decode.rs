@@ -178,9 +178,8 @@ fn scalar(type_: &Type, wire: Wire<'_>) -> Option<Value> {
 fn numbers(bytes: &[u8]) -> Option<[i64; 2]> {
     let mut numbers = [0; 2];
     for field in fields(bytes) {
-        match field? {
-            (number @ 1..=2, Wire::Varint(value)) => numbers[number as usize - 1] = value.cast_signed(),
-            _ => {}
+        if let (number @ 1..=2, Wire::Varint(value)) = field? {
+            numbers[number as usize - 1] = value.cast_signed();
         }
     }
     Some(numbers)

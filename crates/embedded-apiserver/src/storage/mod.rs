@@ -6,6 +6,8 @@
 mod memory;
 mod object;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
