@@ -172,6 +172,7 @@ impl Simulation {
         let randomness: SharedRandomness = Arc::new(SeededRandomness::new(start.seed));
         let keys = Arc::new(PooledKeys::new());
         let world = World::simulated(clock.clone(), randomness.clone(), keys.clone());
+        let restarted = start.from.is_some();
         let (storage, world_before) = match start.from {
             Some(saved) => (saved.storage, Some(saved.world)),
             None => (MemoryStorage::new(), None),
@@ -190,9 +191,11 @@ impl Simulation {
             .build()
             .await
             .expect("the API server starts");
-        providers::install_definitions(&server.client())
-            .await
-            .expect("the definitions are accepted");
+        if !restarted {
+            providers::install_definitions(&server.client())
+                .await
+                .expect("the definitions are accepted");
+        }
         let kinds = Kinds::discover(&server.client())
             .await
             .expect("the definitions can be listed");
