@@ -27,7 +27,8 @@ sim: ## The simulations at length: 100 runs from one seed compared, and 100 seed
 	SIM_SEEDS=100 $(CARGO) test -p e2e $(UNIFY) --test simulation one_seed
 
 crds: ## Writes deploy/*/crds from the Rust types
-	$(CARGO) run -p e2e --bin crdgen $(UNIFY) -- deploy
+	$(CARGO) build -p e2e --bin crdgen $(UNIFY)
+	target/debug/crdgen deploy
 
 build:
 	$(CARGO) build --workspace
