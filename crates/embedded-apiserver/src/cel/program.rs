@@ -85,8 +85,10 @@ impl Expression {
         if let Some(known) = PARSED.lock().get(source).and_then(Weak::upgrade) {
             return Ok(known);
         }
-        let parser = Parser::new().enable_optional_syntax(true);
-        let mut expression = parser.parse(source).map_err(|errors| errors.to_string())?;
+        let mut expression = guarded(|| {
+            let parser = Parser::new().enable_optional_syntax(true);
+            parser.parse(source).map_err(|errors| errors.to_string())
+        })?;
         select_by_index(&mut expression);
         let uses_old_self = expression.references().has_variable("oldSelf");
         let parsed = Arc::new(Self {
@@ -114,9 +116,15 @@ impl Expression {
                     scope.add_variable_from_value("oldSelf", Value::Opaque(Arc::new(optional)));
                 }
             }
-            Value::resolve(&self.parsed, &scope).map_err(|error| error_text(&error))
+            guarded(|| Value::resolve(&self.parsed, &scope).map_err(|error| error_text(&error)))
         })
     }
+}
+
+/// Parser and interpreter assert what odd expressions may break; a rule must not take the server down.
+fn guarded<T>(call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(call))
+        .unwrap_or_else(|_| Err("the expression cannot be evaluated".to_owned()))
 }
 
 /// Turns `a.?b` into `a[?"b"]`: the interpreter makes an error of a missing field in the first form, and nothing in the second.

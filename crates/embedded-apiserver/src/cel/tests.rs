@@ -274,3 +274,32 @@ fn all_rules_of_the_cluster_api_schemas_parse() {
         assert!(Expression::parse(rule).is_ok(), "{rule}");
     }
 }
+
+#[test]
+fn odd_expressions_are_errors_not_panics() {
+    for rule in [
+        "",
+        "(",
+        "self[",
+        "1 +",
+        "self.",
+        "'\\q'",
+        "{}[0]",
+        "self.?",
+        "-9223372036854775808",
+        "0x",
+        "a?b",
+        "\u{0}",
+        "[1][?9]",
+        "1u - 2u",
+        "self.all(x)",
+    ] {
+        if let Ok(expression) = Expression::parse(rule) {
+            let variables = program::Variables {
+                self_: kube_cel::cel::Value::Null,
+                old_self: program::OldSelf::Undefined,
+            };
+            let _ = expression.evaluate(&variables);
+        }
+    }
+}
