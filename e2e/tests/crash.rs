@@ -1,5 +1,10 @@
 //! Stops a whole system after every single write of its controllers and starts it again from what was stored: it must
 //! converge to the state that it reaches without the interruption.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "all of this is test code: a failure is a panic"
+)]
 
 use std::{collections::VecDeque, sync::Mutex, thread};
 

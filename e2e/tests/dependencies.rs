@@ -1,4 +1,9 @@
 //! The arrows of the architecture point one way: provider -> capi-runtime -> capi-api. No provider knows another.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "all of this is test code: a failure is a panic"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,9 @@
 //! The life of the quickstart cluster in simulated time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "all of this is test code: a failure is a panic"
+)]
 
 use std::time::Duration;
 
