@@ -35,6 +35,7 @@ build:
 
 test-envtest: build ## The life cycle on the real kube-apiserver, each provider its own process, each killed in the middle
 	hack/envtest/run e2e/real-apiserver
+	hack/envtest/run e2e/real-apiserver --kill
 
 test-embedded: build ## The life cycle on the embedded API server, driven by kubectl
 	e2e/embedded
