@@ -6,6 +6,7 @@ pub mod conditions;
 pub mod deletion;
 pub mod drain;
 pub mod node;
+pub mod node_conditions;
 pub mod observe;
 pub mod plan;
 

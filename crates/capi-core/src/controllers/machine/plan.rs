@@ -19,7 +19,7 @@ use kube::{ResourceExt, core::DynamicObject};
 use serde_json::Value;
 
 use super::{
-    conditions, deletion, node,
+    conditions, deletion, node, node_conditions,
     observe::{NodeView, Settings, World},
 };
 use crate::{
@@ -280,7 +280,7 @@ fn infrastructure(world: &World, plan: &mut Plan, now: Timestamp) {
 
 /// Links the Machine with its Node and keeps the Node's metadata in step.
 fn node(world: &World, settings: &Settings, plan: &mut Plan, now: Timestamp) {
-    conditions::old_node_healthy(world, &mut plan.machine, now);
+    node_conditions::old_node_healthy(world, &mut plan.machine, now);
     if let NodeView::Ambiguous(names) = &world.node {
         let id = plan.machine.spec.provider_id.clone().unwrap_or_default();
         let message = format!(

@@ -13,7 +13,6 @@ use capi_api::{
 };
 use capi_runtime::meta;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{ResourceExt, core::ObjectMeta};
 
 use super::{planner::Wanted, template};
@@ -254,12 +253,4 @@ fn follow_deployment(deployment: &MachineDeployment, set: &mut MachineSet, wante
     if let Some(order) = deployment.spec.deletion.as_ref().and_then(|d| d.order) {
         set.spec.deletion = Some(MachineSetDeletionSpec { order: Some(order) });
     }
-}
-
-/// The selector of a MachineSet selects more than one Machine template's Machines.
-pub fn selects_by_identity(selector: &LabelSelector) -> bool {
-    selector
-        .match_labels
-        .as_ref()
-        .is_some_and(|l| l.contains_key(labels::MACHINE_TEMPLATE_HASH))
 }

@@ -13,7 +13,6 @@ use kube::ResourceExt;
 
 use super::observe::{World, is_template};
 use crate::{
-    foreign::Foreign,
     machines::{self, count, status_versions},
     plan::after_seconds,
     selector,
@@ -234,13 +233,5 @@ pub fn old_summary(set: &mut MachineSet, now: Timestamp) {
     let parts = [OLD_MACHINES_CREATED, OLD_RESIZED, OLD_MACHINES_READY];
     if let Some(summary) = v1beta1::summary(set.v1beta1_conditions(), &parts, None) {
         v1beta1::set(set, summary, now);
-    }
-}
-
-/// Whether a template reference could not be followed, for the message.
-pub fn unreadable(foreign: &Foreign) -> Option<&str> {
-    match foreign {
-        Foreign::Unreadable(why) => Some(why),
-        _ => None,
     }
 }
