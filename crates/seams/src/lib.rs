@@ -27,7 +27,10 @@ pub type SharedClock = Arc<dyn Clock>;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the machine's clock"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
@@ -45,7 +48,10 @@ pub struct SimulatedClock {
 impl SimulatedClock {
     /// A clock that shows `start` now.
     pub fn starting_at(start: Timestamp) -> Self {
-        Self { start, origin: Instant::now() }
+        Self {
+            start,
+            origin: Instant::now(),
+        }
     }
 }
 
@@ -78,7 +84,10 @@ pub type SharedRandomness = Arc<dyn Randomness>;
 pub struct SystemRandomness;
 
 impl Randomness for SystemRandomness {
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that asks the operating system")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that asks the operating system"
+    )]
     fn next_u64(&self) -> u64 {
         rand::rng().next_u64()
     }
@@ -114,7 +123,9 @@ pub const NAME_ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// A random suffix of `length` characters for names (`generateName` uses 5).
 pub fn name_suffix(randomness: &dyn Randomness, length: usize) -> String {
-    (0..length).map(|_| NAME_ALPHABET[(randomness.next_u64() % 27) as usize] as char).collect()
+    (0..length)
+        .map(|_| NAME_ALPHABET[(randomness.next_u64() % 27) as usize] as char)
+        .collect()
 }
 
 /// A number in `0.0..1.0`.
@@ -124,7 +135,11 @@ pub fn fraction(randomness: &dyn Randomness) -> f64 {
 }
 
 /// `duration` lengthened by a random part of at most `factor` of it; spreads timers that were set at the same moment.
-pub fn jittered(randomness: &dyn Randomness, duration: std::time::Duration, factor: f64) -> std::time::Duration {
+pub fn jittered(
+    randomness: &dyn Randomness,
+    duration: std::time::Duration,
+    factor: f64,
+) -> std::time::Duration {
     duration.mul_f64(1.0 + fraction(randomness) * factor.max(0.0))
 }
 
@@ -138,7 +153,11 @@ mod tests {
     fn one_seed_gives_one_sequence() {
         let sequence = |seed| {
             let randomness = SeededRandomness::new(seed);
-            (uuid(&randomness), name_suffix(&randomness, 5), fraction(&randomness))
+            (
+                uuid(&randomness),
+                name_suffix(&randomness, 5),
+                fraction(&randomness),
+            )
         };
         assert_eq!(sequence(7), sequence(7));
         assert_ne!(sequence(7).0, sequence(8).0);

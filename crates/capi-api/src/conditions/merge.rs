@@ -151,11 +151,15 @@ pub fn summary_with(
             (Some(_), Some(other)) => other.clone(),
             (Some(existing), None) => existing,
             (None, _) if part.optional => continue,
-            (None, _) => {
-                Draft::is_unknown(&part.type_, reasons::NOT_YET_REPORTED, "Condition not yet reported")
-            }
+            (None, _) => Draft::is_unknown(
+                &part.type_,
+                reasons::NOT_YET_REPORTED,
+                "Condition not yet reported",
+            ),
         };
-        let priority = part.priority.unwrap_or_else(|| Priority::of(draft.status, part.negative));
+        let priority = part
+            .priority
+            .unwrap_or_else(|| Priority::of(draft.status, part.negative));
         seen.push((draft, priority));
     }
     let worst = seen.iter().map(|(_, p)| *p).min().unwrap_or(Priority::Info);
@@ -165,12 +169,20 @@ pub fn summary_with(
             *priority != Priority::Info || (worst == Priority::Info && !draft.message.is_empty())
         })
         .map(|(draft, _)| {
-            let text =
-                if draft.message.is_empty() { format!(" {}", draft.reason) } else { indented(&draft.message) };
+            let text = if draft.message.is_empty() {
+                format!(" {}", draft.reason)
+            } else {
+                indented(&draft.message)
+            };
             format!("* {}:{text}", draft.type_)
         })
         .collect();
-    Draft::new(target, status_of(worst, false), reasons.of(worst), reword(lines).join("\n"))
+    Draft::new(
+        target,
+        status_of(worst, false),
+        reasons.of(worst),
+        reword(lines).join("\n"),
+    )
 }
 
 /// An object whose condition is aggregated.
