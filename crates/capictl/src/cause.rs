@@ -56,7 +56,11 @@ pub fn find(inventory: &Inventory, node: &Node<'_>) -> Option<Cause> {
     if let Some(paused) = object.condition("Paused").filter(|c| c.status == "True") {
         return Some(cause(object, &paused, unpause(object)));
     }
-    let well = object.headline().is_some_and(|c| c.status == "True") && !object.is_deleting();
+    // A MachineSet has no condition for all of it: its Machines may be ready while others cannot be made.
+    let lacks_machines =
+        object.kind == "MachineSet" && object.condition("ScalingUp").is_some_and(|c| c.status == "True");
+    let well =
+        object.headline().is_some_and(|c| c.status == "True") && !object.is_deleting() && !lacks_machines;
     if well {
         return None;
     }
