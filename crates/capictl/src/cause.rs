@@ -193,6 +193,12 @@ fn next_step(object: &Object, condition: &Condition) -> String {
         object.namespace()
     );
     match condition.reason.as_str() {
+        _ if condition.message.contains("does not exist") => {
+            format!(
+                "create what is missing, or correct the reference to it in the {}",
+                object.kind
+            )
+        }
         _ if waits => format!("wait; if it does not pass, {look}"),
         "NotReady" | "NotProvisioned" | "NotAvailable" | "NotInitialized" => {
             format!("wait; if it does not pass, {look}")
