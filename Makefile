@@ -6,7 +6,7 @@ UNIFY  := -p unify
 ARGS   ?=
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: quickstart test sim lint crds build test-envtest test-embedded conformance ci help
+.PHONY: quickstart test sim lint crds build test-envtest test-envtest-all test-embedded test-embedded-all conformance ci help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -37,8 +37,14 @@ test-envtest: build ## The life cycle on the real kube-apiserver, each provider 
 	hack/envtest/run e2e/real-apiserver
 	hack/envtest/run e2e/real-apiserver --kill
 
+test-envtest-all: build ## The whole life of a highly available cluster on the real kube-apiserver: every scene of e2e/whole-life
+	hack/envtest/run e2e/real-apiserver whole-life
+
 test-embedded: build ## The life cycle on the embedded API server, driven by kubectl
 	e2e/embedded
+
+test-embedded-all: build ## The whole life on the embedded API server
+	e2e/embedded whole-life
 
 conformance: build ## One suite on the embedded API server and on the real one
 	hack/envtest/run sh -c 'CONFORMANCE_KUBECONFIG=$$KUBECONFIG exec $(CARGO) test -p embedded-apiserver $(UNIFY) --test conformance'

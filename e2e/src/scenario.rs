@@ -16,8 +16,8 @@ use serde_json::json;
 
 use crate::simulation::{NAMESPACE, Simulation};
 
-/// The manifest of the README.
-pub const QUICKSTART: &str = include_str!("../../docs/quickstart.yaml");
+/// A small cluster.
+pub const QUICKSTART: &str = include_str!("../manifests/small.yaml");
 
 /// The name of its Cluster.
 pub const CLUSTER: &str = "quickstart";
@@ -27,7 +27,7 @@ pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// Applies the quickstart manifest.
 pub async fn apply(simulation: &Simulation) -> Result<(), String> {
-    let objects = manifest::parse(QUICKSTART, "docs/quickstart.yaml").map_err(|e| format!("{e:#}"))?;
+    let objects = manifest::parse(QUICKSTART, "e2e/manifests/small.yaml").map_err(|e| format!("{e:#}"))?;
     manifest::apply(&simulation.client(), objects)
         .await
         .map(drop)

@@ -74,7 +74,7 @@ struct Target {
 /// Flags of `quickstart`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct QuickstartArgs {
-    /// Manifest to apply; without it, a cluster of one control-plane machine and two workers
+    /// Manifest to apply; without it, a highly available cluster of three control-plane machines and three workers
     #[arg(long, short = 'f')]
     pub manifest: Option<PathBuf>,
     /// End when every Cluster is Available (exit code 0), or when the time is over (exit code 1)

@@ -132,27 +132,34 @@ impl Timeline {
             Duration::ZERO,
         );
         let members = |control_plane: bool| {
-            let machines = inventory
+            let mut machines: Vec<_> = inventory
                 .of_kind("Machine")
-                .filter(|m| m.text("/spec/clusterName") == Some(name));
-            machines.filter(move |m| m.label("cluster.x-k8s.io/control-plane").is_some() == control_plane)
+                .filter(|m| m.text("/spec/clusterName") == Some(name))
+                .filter(|m| m.label("cluster.x-k8s.io/control-plane").is_some() == control_plane)
+                .filter_map(|m| Some((machine_at(m, "created")?, machine_at(m, "ready"), m)))
+                .collect();
+            machines.sort_by_key(|(created, ..)| *created);
+            machines
         };
-        let first = members(true)
-            .filter_map(|m| Some((machine_at(m, "created")?, m)))
-            .min_by_key(|x| x.0);
-        if let Some((_, machine)) = first {
-            self.machine(inventory, machine, &mut path);
+        let control_plane = members(true);
+        if let Some((.., first)) = control_plane.first() {
+            self.machine(inventory, first, &mut path);
         }
         path.step(
             "control plane initialized",
             reached("control plane initialized"),
             Duration::ZERO,
         );
-        let last = members(false)
-            .filter_map(|m| Some((machine_at(m, "ready")?, m)))
-            .max_by_key(|x| x.0);
-        if let Some((_, machine)) = last {
-            self.machine(inventory, machine, &mut path);
+        // Control-plane machines come one after the other, workers beside each other: who was last is on the path.
+        let worker = members(false).into_iter().max_by_key(|(_, ready, _)| *ready);
+        let joined = control_plane.iter().map(|(_, ready, _)| *ready).max().flatten();
+        match worker {
+            Some((_, ready, worker)) if ready >= joined => self.machine(inventory, worker, &mut path),
+            _ => {
+                for (.., machine) in control_plane.iter().skip(1) {
+                    self.machine(inventory, machine, &mut path);
+                }
+            }
         }
         path.step(
             &format!("Cluster {name} available"),
@@ -267,6 +274,39 @@ mod tests {
             timeline.at("Cluster", "default", "c", "available"),
             Some(seconds(3))
         );
+    }
+
+    #[test]
+    fn control_plane_machines_are_followed_one_after_the_other_when_the_last_of_them_was_last() {
+        let machine = |name: &str, control_plane: bool, ready: bool| {
+            let status = if ready { "True" } else { "False" };
+            let mut machine = object(
+                "cluster.x-k8s.io",
+                "Machine",
+                name,
+                json!({
+                    "spec": {"clusterName": "c", "infrastructureRef": {"name": name}},
+                    "status": {"conditions": [condition("Ready", status, "", "")]}}),
+            );
+            let label = ("cluster.x-k8s.io/control-plane".to_owned(), String::new());
+            machine.object.metadata.labels = control_plane.then(|| [label].into());
+            machine
+        };
+        let cluster = object("cluster.x-k8s.io", "Cluster", "c", json!({}));
+        let mut timeline = Timeline::default();
+        let (a, b, w) = (
+            |ready| machine("a", true, ready),
+            |ready| machine("b", true, ready),
+            |ready| machine("w", false, ready),
+        );
+        timeline.note(&Inventory::new(vec![a(false)]), seconds(1));
+        timeline.note(&Inventory::new(vec![a(true), w(false)]), seconds(5));
+        timeline.note(&Inventory::new(vec![a(true), b(false), w(true)]), seconds(8));
+        let end = Inventory::new(vec![a(true), b(true), w(true), cluster.clone()]);
+        timeline.note(&end, seconds(9));
+        let steps = timeline.critical_path(&end, &cluster);
+        let path: Vec<_> = steps.iter().map(|s| (s.what.as_str(), s.took)).collect();
+        assert_eq!(path, [("a: ready", seconds(5)), ("b: ready", seconds(4))]);
     }
 
     #[test]
