@@ -70,6 +70,7 @@ pub fn is_unknown(object: &impl ConditionsAccess, type_: &str) -> bool {
 
 mod own_kinds {
     use crate::{
+        addons::v1beta2::ClusterResourceSet,
         bootstrap::v1beta2::KubeadmConfig,
         controlplane::v1beta2::KubeadmControlPlane,
         core::v1beta2::{
@@ -80,6 +81,7 @@ mod own_kinds {
     crate::conditions_access!(
         Cluster,
         ClusterClass,
+        ClusterResourceSet,
         KubeadmConfig,
         KubeadmControlPlane,
         Machine,
@@ -90,6 +92,7 @@ mod own_kinds {
     );
     crate::v1beta1_conditions_access!(
         Cluster,
+        ClusterResourceSet,
         KubeadmConfig,
         KubeadmControlPlane,
         Machine,

@@ -50,8 +50,12 @@ pub struct Controller<K> {
     referenced: ReferencedMapper,
     uses_workloads: bool,
     workload_watches: Vec<WorkloadWatch>,
+    of_cluster: Option<OfClusterMapper>,
     kind: PhantomData<fn() -> K>,
 }
+
+/// Which objects have to do with a cluster.
+type OfClusterMapper = Arc<dyn Fn(&Key, &Stores) -> Vec<Key> + Send + Sync>;
 
 impl<K: Kind> Controller<K> {
     /// A controller that is woken by changes of its own objects. The name is used in logs, metrics, events and flags:
@@ -68,6 +72,7 @@ impl<K: Kind> Controller<K> {
             referenced: Arc::new(|object: &DynamicObject, _: &Stores| owners_of_kind::<K>(&object.metadata)),
             uses_workloads: false,
             workload_watches: Vec::new(),
+            of_cluster: None,
             kind: PhantomData,
         }
     }
@@ -171,6 +176,16 @@ impl<K: Kind> Controller<K> {
         self
     }
 
+    /// Like [`Self::connects_workloads`] for kinds without a cluster-name label: `map` says which objects have to do
+    /// with a cluster.
+    pub fn connects_workloads_by(
+        mut self,
+        map: impl Fn(&Key, &Stores) -> Vec<Key> + Send + Sync + 'static,
+    ) -> Self {
+        self.of_cluster = Some(Arc::new(map));
+        self.connects_workloads()
+    }
+
     /// How many objects may be reconciled at the same time (10 if not said).
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.concurrency = concurrency.max(1);
@@ -252,6 +267,8 @@ impl<K: Kind> AnyController for Controller<K> {
         });
         let by_cluster = primary.clone();
         let all = primary.clone();
+        let chosen = self.of_cluster;
+        let weak = stores.downgrade();
         Runner {
             name: self.name,
             reconciler: self.reconciler,
@@ -273,6 +290,9 @@ impl<K: Kind> AnyController for Controller<K> {
                 }),
                 keys: Box::new(move || all.list(None).iter().map(|object| Key::of(&**object)).collect()),
                 of_cluster: Arc::new(move |cluster| {
+                    if let Some(chosen) = &chosen {
+                        return Stores::upgrade(&weak).map_or_else(Vec::new, |stores| chosen(cluster, &stores));
+                    }
                     let mut keys: Vec<Key> = by_cluster
                         .by_cluster(cluster)
                         .iter()

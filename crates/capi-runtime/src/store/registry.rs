@@ -166,7 +166,8 @@ impl Stores {
             client: inner.client.clone(),
             resource: store.resource().clone(),
             namespace: inner.namespace.clone().filter(|_| namespaced),
-            label_selector: run.selectors.get(&kind).cloned(),
+            // Selectors spare memory; a watch of metadata alone needs little, and is there to see all objects.
+            label_selector: run.selectors.get(&kind).filter(|_| !K::metadata_api()).cloned(),
             trim: run
                 .trims
                 .get(&kind)
