@@ -6,6 +6,7 @@ pub mod deletion_order;
 pub mod names;
 pub mod observe;
 pub mod plan;
+pub mod remediation;
 
 #[cfg(test)]
 mod tests;

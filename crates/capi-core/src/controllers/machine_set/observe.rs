@@ -13,6 +13,7 @@ use capi_api::{
 use capi_runtime::{Context, Error, Key, KindId, meta};
 use kube::ResourceExt;
 
+use super::remediation;
 use crate::{
     foreign::{Foreign, Found, follow},
     selector,
@@ -45,6 +46,8 @@ pub struct World {
     pub deployment: Option<Arc<MachineDeployment>>,
     /// The Machines it owns, and those it may adopt.
     pub machines: Vec<Arc<Machine>>,
+    /// How many remediations are under way that count against the MachineDeployment's limit.
+    pub remediations_in_flight: usize,
     /// Names of all Machines of the namespace.
     pub taken: BTreeSet<String>,
     /// What its bootstrap template reference leads to.
@@ -90,10 +93,12 @@ pub async fn observe(
     let infrastructure_template = follow(ctx, namespace, infrastructure, failures).await;
     let in_namespace = ctx.store::<Machine>().list(Some(namespace));
     let deployment = set.labels().get(labels::DEPLOYMENT_NAME).cloned();
+    let machines = machines_of(&set, &in_namespace);
     let mut world = World {
+        remediations_in_flight: remediation::in_flight(&set, &in_namespace, &machines),
         deployment: deployment.and_then(|name| ctx.get::<MachineDeployment>(&key.sibling(name))),
         taken: in_namespace.iter().map(|m| m.name_any()).collect(),
-        machines: machines_of(&set, &in_namespace),
+        machines,
         bootstrap_template,
         infrastructure_template,
         halves: BTreeMap::new(),

@@ -23,6 +23,7 @@ use super::{
     conditions, deletion_order,
     names::{DEFAULT_TEMPLATE, Namer},
     observe::{Half, World, is_template},
+    remediation,
 };
 use crate::{
     controllers::cluster::plan::label_cluster,
@@ -93,6 +94,7 @@ pub fn plan(world: &World, now: Timestamp) -> Plan {
     if world.is_deleting() {
         delete_all(world, &mut plan);
     } else {
+        remediate(world, &mut plan, now);
         synchronise(world, &mut plan);
         blocked = replicas(world, &mut plan, now);
     }
@@ -184,6 +186,13 @@ pub fn machine_labels(set: &MachineSet) -> BTreeMap<String, String> {
         all.insert(labels::DEPLOYMENT_NAME.to_owned(), deployment.clone());
     }
     all
+}
+
+/// Replaces unhealthy Machines: deletes them, others take their place once they are gone.
+fn remediate(world: &World, plan: &mut Plan, now: Timestamp) {
+    let remediation = remediation::plan(world, &[], now);
+    plan.steps.extend(remediation.steps);
+    plan.events.extend(remediation.events);
 }
 
 /// Carries what may change without replacing Machines to those that exist.

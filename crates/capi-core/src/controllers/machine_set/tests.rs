@@ -78,6 +78,7 @@ fn world(set: MachineSet, machines: Vec<Arc<Machine>>) -> World {
         set: Arc::new(set),
         cluster: Arc::new(cluster),
         deployment: None,
+        remediations_in_flight: 0,
         taken: machines.iter().map(|m| m.name_any()).collect::<BTreeSet<_>>(),
         machines,
         bootstrap_template: template("b.example.com", "FooConfigTemplate"),
