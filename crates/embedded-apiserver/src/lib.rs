@@ -5,8 +5,9 @@
 //! Authorization is open: whoever can connect may do everything.
 //!
 //! Rooms: `http` reads requests and writes answers, `verbs` does what they ask, `registry` knows the kinds, `storage`
-//! holds the objects, `watch` streams changes, `gc` and `lifecycle` clean up behind deletions, `discovery` tells what
-//! there is, `transport` carries bytes. `schema`, `cel`, `table`, `patch`, `selector` and `fieldmanager` are pure rules.
+//! holds the objects, `watch` streams changes, `gc` and `lifecycle` clean up behind deletions, `disruption`
+//! keeps budgets, `discovery` tells what
+//! there is, `transport` carries bytes, `webhooks` asks those outside. `schema`, `cel`, `table`, `patch`, `selector` and `fieldmanager` are pure rules.
 
 pub mod cel;
 pub mod fieldmanager;
@@ -16,6 +17,7 @@ pub mod selector;
 pub mod table;
 
 mod discovery;
+mod disruption;
 mod gc;
 mod http;
 mod lifecycle;
@@ -26,6 +28,7 @@ mod storage;
 mod transport;
 mod verbs;
 mod watch;
+mod webhooks;
 
 pub use crate::http::audit::{Audit, AuditEvent};
 pub use crate::http::body::ApiBody;
@@ -37,3 +40,4 @@ pub use storage::{
 pub use transport::client::ApiService;
 pub use transport::portforward::{ByteStream, PortForward};
 pub use verbs::admission::{Admission, AdmissionPhase};
+pub use webhooks::ServiceResolver;

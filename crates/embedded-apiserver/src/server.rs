@@ -17,6 +17,7 @@ use crate::storage::{
 };
 use crate::transport::portforward::PortForward;
 use crate::verbs::admission::Admission;
+use crate::webhooks::{ServiceResolver, Webhooks};
 use crate::{gc, lifecycle};
 
 /// Why a server could not be built.
@@ -38,6 +39,7 @@ pub struct Builder {
     audit: Option<Arc<dyn Audit>>,
     admission: Vec<Arc<dyn Admission>>,
     port_forward: Option<Arc<dyn PortForward>>,
+    services: Option<Arc<dyn ServiceResolver>>,
     options: Options,
 }
 
@@ -90,6 +92,15 @@ impl Builder {
         }
     }
 
+    /// Connects webhooks that are named by a Service through `resolver`. Without one the endpoints of the stored Service are
+    /// dialled.
+    pub fn services(self, resolver: Arc<dyn ServiceResolver>) -> Self {
+        Self {
+            services: Some(resolver),
+            ..self
+        }
+    }
+
     /// Switches the tracking of field ownership by updates and patches (default: on). Simulated clusters, whose objects
     /// nobody applies, save time and memory without it. Server-side apply works in both cases.
     pub fn managed_fields(mut self, on: bool) -> Self {
@@ -118,6 +129,7 @@ impl Builder {
             audit: self.audit,
             admission: self.admission,
             port_forward: self.port_forward,
+            webhooks: Webhooks::new(self.services),
             options: self.options,
             shutdown: CancellationToken::new(),
             expiry: Expiry::default(),
@@ -156,6 +168,7 @@ impl Server {
             audit: None,
             admission: Vec::new(),
             port_forward: None,
+            services: None,
             options: Options {
                 history: 1000,
                 managed_fields: true,
@@ -188,6 +201,7 @@ pub(crate) struct Inner {
     pub audit: Option<Arc<dyn Audit>>,
     pub admission: Vec<Arc<dyn Admission>>,
     pub port_forward: Option<Arc<dyn PortForward>>,
+    pub webhooks: Webhooks,
     pub options: Options,
     pub shutdown: CancellationToken,
     pub expiry: Expiry,

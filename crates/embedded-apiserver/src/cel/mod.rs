@@ -3,6 +3,7 @@
 //! Evaluation only; there is no static type checker, so a rule that upstream refuses for its types is refused here
 //! at the first evaluation instead.
 
+mod condition;
 mod crd_checks;
 mod program;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::schema::{FieldError, Node, RuleText, Structural};
+pub(crate) use condition::Condition;
 use program::Expression;
 
 /// The compiled rules of one schema; cheap to clone.

@@ -121,6 +121,19 @@ impl Expression {
     }
 }
 
+impl Expression {
+    /// Evaluates with variables of other names than `self`.
+    pub(super) fn evaluate_over(&self, variables: &[(&str, Value)]) -> Result<Value, String> {
+        ENVIRONMENT.with(|environment| {
+            let mut scope = environment.new_inner_scope();
+            for (name, value) in variables {
+                scope.add_variable_from_value(*name, value.clone());
+            }
+            guarded(|| Value::resolve(&self.parsed, &scope).map_err(|error| error_text(&error)))
+        })
+    }
+}
+
 /// Parser and interpreter assert what odd expressions may break; a rule must not take the server down.
 fn guarded<T>(call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(call))

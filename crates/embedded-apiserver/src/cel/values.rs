@@ -167,7 +167,7 @@ fn string(s: &str, node: &Node) -> Cel {
 }
 
 /// A value nothing is known about.
-fn untyped(value: &Value) -> Cel {
+pub(super) fn untyped(value: &Value) -> Cel {
     match value {
         Value::Null => Cel::Null,
         Value::Bool(b) => Cel::Bool(*b),

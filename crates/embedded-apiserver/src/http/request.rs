@@ -49,6 +49,13 @@ pub(crate) struct User {
     pub groups: Vec<String>,
 }
 
+impl User {
+    /// The user as reviews show it (`authentication.k8s.io/v1` UserInfo).
+    pub fn review(&self) -> serde_json::Value {
+        serde_json::json!({"username": self.name, "groups": self.groups})
+    }
+}
+
 /// Where a path leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {

@@ -1,5 +1,7 @@
 //! Errors as clients see them: `metav1.Status` with code, reason, message and details, in kube-apiserver's words.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use crate::patch::PatchError;
@@ -11,7 +13,7 @@ use crate::storage::{Expired, GroupResource};
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     pub code: u16,
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     pub message: String,
     pub details: Option<Value>,
 }
@@ -39,7 +41,7 @@ impl ApiError {
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             code,
-            reason,
+            reason: reason.into(),
             message: message.into(),
             details: None,
         }
@@ -187,7 +189,7 @@ impl ApiError {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "code": self.code,
         });
-        set(&mut status, "reason", self.reason);
+        set(&mut status, "reason", &self.reason);
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }

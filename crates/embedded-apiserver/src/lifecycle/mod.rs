@@ -9,6 +9,9 @@ mod namespaces;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 
+use jiff::Timestamp;
+
+use crate::disruption::Disruption;
 use crate::server::{Inner, definitions as definition_resource, namespaces as namespace_resource};
 use crate::storage::{Change, ChangeKind, GroupResource};
 
@@ -35,20 +38,52 @@ pub(crate) fn start(inner: &Arc<Inner>) {
     {
         terminating.definitions.insert(definition.name.to_string());
     }
+    let mut disruption = Disruption::load(inner);
     tokio::spawn(async move {
         terminating.work(&weak).await;
+        if let Some(inner) = weak.upgrade() {
+            disruption.work(&inner).await;
+        }
         loop {
+            let due = disruption.again.as_ref().map(|(due, _)| *due);
             let change = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                change = feed.recv() => change,
+                change = feed.recv() => match change {
+                    Some(change) => Some(change),
+                    None => return,
+                },
+                () = until(&weak, due) => None,
             };
-            let Some(change) = change else { return };
-            if terminating.note(&change) {
+            let Some(inner) = weak.upgrade() else { return };
+            let mut busy = change.as_ref().is_some_and(|c| disruption.note(&inner, c));
+            let mut ending = change.as_ref().is_some_and(|c| terminating.note(c));
+            // What else has happened by now is done in one go.
+            while let Ok(change) = feed.try_recv() {
+                busy |= disruption.note(&inner, &change);
+                ending |= terminating.note(&change);
+            }
+            if ending {
                 terminating.work(&weak).await;
+            }
+            disruption.wake(&inner);
+            if busy || change.is_none() {
+                disruption.work(&inner).await;
             }
         }
     });
+}
+
+/// Waits until a time of the server's clock; for ever when there is none.
+async fn until(weak: &Weak<Inner>, due: Option<Timestamp>) {
+    let (Some(due), Some(inner)) = (due, weak.upgrade()) else {
+        return std::future::pending().await;
+    };
+    let left = due.duration_since(inner.now()).max(jiff::SignedDuration::ZERO);
+    drop(inner);
+    // A second more, since times in objects have no fractions.
+    let left = std::time::Duration::try_from(left).unwrap_or_default() + std::time::Duration::from_secs(1);
+    tokio::time::sleep(left).await;
 }
 
 /// What is being deleted and not gone yet.

@@ -1,7 +1,7 @@
 //! Admission: plugins that may change or refuse a write before it is stored.
 //!
 //! Mutating plugins run first and see the object after defaulting; validating plugins see what will be stored.
-//! Plugins are functions in this process; calling webhooks over HTTPS can become one of them.
+//! Plugins are functions in this process; after those of a phase the webhooks of that phase are asked (`webhooks`).
 
 use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::UserInfo;
@@ -9,8 +9,10 @@ use kube::core::admission::{AdmissionRequest, AdmissionResponse, Operation};
 use kube::core::{DynamicObject, GroupVersionKind, GroupVersionResource, TypeMeta};
 use serde_json::Value;
 
-use super::{Call, convert};
+use super::{Call, convert, scale};
 use crate::http::status::{ApiError, ApiResult};
+use crate::registry::ScalePaths;
+use crate::webhooks;
 
 /// When a plugin is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +151,45 @@ pub(crate) async fn admit(
             json_patch::patch(object, &patch).map_err(ApiError::internal)?;
             convert::normalize(call.served, object);
         }
+    }
+    if let Some(paths) = call
+        .version()
+        .scale
+        .as_ref()
+        .filter(|_| request.subresource == "scale")
+    {
+        return admit_scale(call, phase, &operation, paths, object, old, warnings).await;
+    }
+    match phase {
+        AdmissionPhase::Mutating => webhooks::mutate(call, &operation, object, old, warnings).await,
+        AdmissionPhase::Validating => {
+            webhooks::validate(call, &operation, object.as_deref(), old, warnings).await
+        }
+    }
+}
+
+/// Webhooks see the scale of an object that is scaled, and may change nothing else.
+async fn admit_scale(
+    call: &Call<'_>,
+    phase: AdmissionPhase,
+    operation: &Operation,
+    paths: &ScalePaths,
+    object: Option<&mut Value>,
+    old: Option<&Value>,
+    warnings: &mut Vec<String>,
+) -> ApiResult<()> {
+    let (Some(object), Some(old)) = (object, old) else {
+        return Ok(());
+    };
+    let (mut new, old) = (scale::scale_of(paths, object), scale::scale_of(paths, old));
+    if phase == AdmissionPhase::Validating {
+        return webhooks::validate(call, operation, Some(&new), Some(&old), warnings).await;
+    }
+    let before = new.clone();
+    webhooks::mutate(call, operation, Some(&mut new), Some(&old), warnings).await?;
+    if new["spec"] != before["spec"] {
+        let replicas = new["spec"].get("replicas").cloned().unwrap_or_else(|| 0.into());
+        scale::set(object, &paths.spec, replicas);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Objects between the version they are stored in and the version a request uses.
 //!
-//! With the strategy None only `apiVersion` changes. Objects that were stored under an earlier schema get pruned and
+//! With the strategy None only `apiVersion` changes, with Webhook `webhooks` converts. Objects that were stored under an earlier schema get pruned and
 //! defaulted by the present one when they are read.
 
 use std::sync::Arc;
@@ -8,11 +8,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::http::status::{ApiError, ApiResult};
+use crate::http::status::ApiResult;
 use crate::registry::crd_validation::keeps_unknown;
 use crate::registry::{Conversion, Origin, Served};
 use crate::server::Inner;
 use crate::storage::Object;
+use crate::webhooks;
 
 fn is_ready(served: &Served, api_version: &str, object: &Object) -> bool {
     *object.api_version == *api_version && object.revision >= served.resource.since
@@ -27,40 +28,71 @@ pub(crate) async fn text(inner: &Arc<Inner>, served: &Served, object: &Arc<Objec
     Ok(serde_json::to_vec(&value).unwrap_or_default().into())
 }
 
-/// As [`text`], for many.
+/// As [`text`], for many: a webhook is called once for all of them.
 pub(crate) async fn texts(
     inner: &Arc<Inner>,
     served: &Served,
     objects: &[Arc<Object>],
 ) -> ApiResult<Vec<Bytes>> {
-    let mut all = Vec::with_capacity(objects.len());
-    for object in objects {
-        all.push(text(inner, served, object).await?);
+    let api_version = served.api_version();
+    let ready = |object: &Arc<Object>| is_ready(served, &api_version, object);
+    if objects.iter().all(ready) {
+        return Ok(objects.iter().map(|object| object.json.clone()).collect());
     }
-    Ok(all)
+    let values = values(inner, served, objects).await?;
+    let text = |value: &Value| serde_json::to_vec(value).unwrap_or_default().into();
+    Ok(values.iter().map(text).collect())
 }
 
 /// The object in the served version.
 pub(crate) async fn value(inner: &Arc<Inner>, served: &Served, object: &Object) -> ApiResult<Value> {
-    let mut value = object.value();
-    from_storage(inner, served, &mut value).await?;
-    if object.revision < served.resource.since {
-        normalize(served, &mut value);
+    let value = object.value();
+    if let Some(webhook) = webhook(served) {
+        let converted = *object.api_version != *served.api_version();
+        let (kind, api_version) = (&served.resource.kind, served.api_version());
+        let mut all = webhooks::convert(inner, webhook, kind, &api_version, vec![value], false).await?;
+        let mut value = all.pop().unwrap_or_default();
+        if converted || object.revision < served.resource.since {
+            normalize(served, &mut value);
+        }
+        return Ok(value);
     }
-    Ok(value)
+    Ok(renamed(served, object, value))
 }
 
-/// As [`value`], for many.
+/// As [`value`], for many: a webhook is called once for all of them.
 pub(crate) async fn values(
     inner: &Arc<Inner>,
     served: &Served,
     objects: &[Arc<Object>],
 ) -> ApiResult<Vec<Value>> {
-    let mut all = Vec::with_capacity(objects.len());
-    for object in objects {
-        all.push(value(inner, served, object).await?);
+    let all = objects.iter().map(|object| object.value());
+    let Some(webhook) = webhook(served) else {
+        return Ok(all
+            .zip(objects)
+            .map(|(value, object)| renamed(served, object, value))
+            .collect());
+    };
+    let (kind, api_version) = (&served.resource.kind, served.api_version());
+    let mut all = webhooks::convert(inner, webhook, kind, &api_version, all.collect(), true).await?;
+    for (value, object) in all.iter_mut().zip(objects) {
+        if !is_ready(served, &api_version, object) {
+            normalize(served, value);
+        }
     }
     Ok(all)
+}
+
+/// An object of one served version as another version has it.
+pub(crate) async fn between(inner: &Arc<Inner>, to: &Served, mut value: Value) -> ApiResult<Value> {
+    if let Some(webhook) = webhook(to) {
+        let (kind, api_version) = (&to.resource.kind, to.api_version());
+        let mut all = webhooks::convert(inner, webhook, kind, &api_version, vec![value], false).await?;
+        value = all.pop().unwrap_or_default();
+    }
+    value["apiVersion"] = to.api_version().into();
+    normalize(to, &mut value);
+    Ok(value)
 }
 
 /// Prunes and defaults by the served version's schema; returns the paths of the fields that were pruned.
@@ -79,45 +111,49 @@ pub(crate) fn normalize(served: &Served, value: &mut Value) -> Vec<String> {
     pruned
 }
 
-/// Other versions than the stored one need a conversion; only the strategy None is done here.
-fn check_strategy(served: &Served, from: &str, to: &str) -> ApiResult<()> {
+/// The webhook that converts a resource, if one does.
+fn webhook(served: &Served) -> Option<&Value> {
     match &served.resource.origin {
         Origin::Custom {
-            conversion: Conversion::Webhook(_),
+            conversion: Conversion::Webhook(webhook),
             ..
-        } if from != to => Err(ApiError::new(
-            500,
-            "",
-            format!(
-                "conversion webhook for {from}, Kind={} failed: this server does not call conversion webhooks",
-                served.resource.kind
-            ),
-        )),
-        _ => Ok(()),
+        } => Some(webhook),
+        _ => None,
     }
 }
 
-async fn from_storage(_inner: &Arc<Inner>, served: &Served, value: &mut Value) -> ApiResult<()> {
-    let stored = value["apiVersion"].as_str().unwrap_or_default();
-    check_strategy(served, stored, &served.api_version())?;
+/// Without a webhook only `apiVersion` changes; events have other field names in each of their groups.
+fn renamed(served: &Served, object: &Object, mut value: Value) -> Value {
     if served.resource.is("events.k8s.io", "events") {
-        event_to_new(value);
+        event_to_new(&mut value);
     }
     value["apiVersion"] = served.api_version().into();
-    Ok(())
+    if object.revision < served.resource.since {
+        normalize(served, &mut value);
+    }
+    value
 }
 
 /// From the served to the stored version.
-pub(crate) async fn to_storage(_inner: &Arc<Inner>, served: &Served, mut value: Value) -> ApiResult<Value> {
-    check_strategy(
-        served,
-        &served.api_version(),
-        &served.resource.storage_api_version(),
-    )?;
+pub(crate) async fn to_storage(inner: &Arc<Inner>, served: &Served, mut value: Value) -> ApiResult<Value> {
+    let stored = served.resource.storage_api_version();
+    if let Some(webhook) = webhook(served).filter(|_| value["apiVersion"] != stored) {
+        let kind = &served.resource.kind;
+        let mut all = webhooks::convert(inner, webhook, kind, &stored, vec![value], false).await?;
+        value = all.pop().unwrap_or_default();
+        let version = &served.resource.storage_version;
+        if let Some(index) = served.resource.versions.iter().position(|v| v.name == *version) {
+            let stored = Served {
+                resource: served.resource.clone(),
+                version: index,
+            };
+            normalize(&stored, &mut value);
+        }
+    }
     if served.resource.is("events.k8s.io", "events") {
         event_to_core(&mut value);
     }
-    value["apiVersion"] = served.resource.storage_api_version().into();
+    value["apiVersion"] = stored.into();
     Ok(value)
 }
 

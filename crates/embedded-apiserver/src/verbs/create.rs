@@ -32,6 +32,21 @@ pub(super) async fn create_value(
             "resourceVersion should not be set on objects to be created",
         ));
     }
+    // Mutating admission sees the object as it was sent: what the server sets comes after it.
+    meta::wipe_new(&mut value);
+    builtin::default(call, &mut value);
+    if !applied {
+        write::own(call, write::Part::Main, None, &mut value);
+    }
+    admit(
+        call,
+        AdmissionPhase::Mutating,
+        Operation::Create,
+        Some(&mut value),
+        None,
+        warnings,
+    )
+    .await?;
     let generates = meta::text(&value, "name").is_empty() && !meta::text(&value, "generateName").is_empty();
     for attempt in 1.. {
         let mut candidate = value.clone();
@@ -42,8 +57,9 @@ pub(super) async fn create_value(
                 .collect();
             let name = format!("{prefix}{}", seams::name_suffix(&*call.inner.randomness, 5));
             meta::put(&mut candidate, "name", name.into());
+            builtin::default(call, &mut candidate);
         }
-        match create_named(call, candidate, applied, warnings).await {
+        match create_named(call, candidate, warnings).await {
             Err(error) if generates && error.reason == "AlreadyExists" && attempt < ATTEMPTS => {}
             result => return result,
         }
@@ -51,27 +67,9 @@ pub(super) async fn create_value(
     Err(ApiError::internal("no name was found"))
 }
 
-async fn create_named(
-    call: &Call<'_>,
-    mut value: Value,
-    applied: bool,
-    warnings: &mut Vec<String>,
-) -> ApiResult<Answer> {
+async fn create_named(call: &Call<'_>, mut value: Value, warnings: &mut Vec<String>) -> ApiResult<Answer> {
     meta::stamp_new(call, &mut value);
-    builtin::default(call, &mut value);
-    if !applied {
-        write::own(call, write::Part::Main, None, &mut value);
-    }
     builtin::prepare_create(call, &mut value);
-    admit(
-        call,
-        AdmissionPhase::Mutating,
-        Operation::Create,
-        Some(&mut value),
-        None,
-        warnings,
-    )
-    .await?;
     check_namespace(call, meta::text(&value, "name"))?;
     check_definition(call)?;
     if call.served.resource.is_custom() {

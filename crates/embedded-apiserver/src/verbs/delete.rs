@@ -25,22 +25,44 @@ pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// What a delete request asks for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DeleteOptions {
-    uid: Option<String>,
-    revision: Option<String>,
+    pub uid: Option<String>,
+    pub revision: Option<String>,
     /// `Background`, `Foreground`, `Orphan` or empty.
     propagation: String,
-    dry: bool,
+    pub dry: bool,
+}
+
+/// The body of a delete request; null when there is none.
+fn given(request: &Request) -> ApiResult<Value> {
+    match request.body.is_empty() {
+        true => Ok(Value::Null),
+        false if request.content_type == protobuf::CONTENT_TYPE => {
+            protobuf::read(&request.body).map_err(ApiError::bad_request)
+        }
+        false => super::input::yaml(&request.body).map_err(ApiError::bad_request),
+    }
+}
+
+/// The options of a delete request as they were given, and whether it is a dry run.
+pub(crate) fn delete_options(request: &Request) -> ApiResult<(Value, bool)> {
+    let mut body = given(request)?;
+    let options = DeleteOptions::read(request)?;
+    if !body.is_object() {
+        body = json!({});
+    }
+    if !options.propagation.is_empty() {
+        body["propagationPolicy"] = options.propagation.as_str().into();
+    }
+    Ok((body, options.dry))
 }
 
 impl DeleteOptions {
     pub fn read(request: &Request) -> ApiResult<Self> {
-        let body: Value = match request.body.is_empty() {
-            true => Value::Null,
-            false if request.content_type == protobuf::CONTENT_TYPE => {
-                protobuf::read(&request.body).map_err(ApiError::bad_request)?
-            }
-            false => super::input::yaml(&request.body).map_err(ApiError::bad_request)?,
-        };
+        Self::from_body(request, given(request)?)
+    }
+
+    /// Reads the options that stand in a body, or else in the request's query.
+    pub fn from_body(request: &Request, body: Value) -> ApiResult<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let query = &request.query;
         let mut propagation =
@@ -70,7 +92,7 @@ impl DeleteOptions {
         })
     }
 
-    fn check(&self, call: &Call<'_>, object: &Object) -> ApiResult<()> {
+    pub fn check(&self, call: &Call<'_>, object: &Object) -> ApiResult<()> {
         // Upstream names the kind here, where it names the resource elsewhere.
         let about = GroupResource::new(&call.gr().group, &call.served.resource.kind);
         if let Some(uid) = self.uid.as_ref().filter(|uid| ***uid != *object.uid) {
@@ -117,8 +139,17 @@ impl DeleteOptions {
     }
 }
 
-pub(super) async fn delete(call: &Call<'_>) -> ApiResult<Answer> {
+pub(super) async fn delete(call: &Call<'_>, warnings: &mut Vec<String>) -> ApiResult<Answer> {
     let options = DeleteOptions::read(call.request)?;
+    delete_with(call, &options, Some(warnings)).await
+}
+
+/// Deletes the object that the path names; without `warnings` admission was asked already.
+pub(super) async fn delete_with(
+    call: &Call<'_>,
+    options: &DeleteOptions,
+    mut warnings: Option<&mut Vec<String>>,
+) -> ApiResult<Answer> {
     let name = call.request.name.as_str();
     if *call.gr() == namespaces() && matches!(name, "default" | "kube-system" | "kube-public") {
         return Err(ApiError::forbidden(
@@ -130,7 +161,7 @@ pub(super) async fn delete(call: &Call<'_>) -> ApiResult<Answer> {
     loop {
         let object = call.current()?;
         options.check(call, &object)?;
-        if let Some(answer) = delete_once(call, &object, &options).await? {
+        if let Some(answer) = delete_once(call, &object, options, warnings.as_deref_mut()).await? {
             return Ok(answer);
         }
         if options.revision.is_some() {
@@ -144,11 +175,13 @@ async fn delete_once(
     call: &Call<'_>,
     object: &Arc<Object>,
     options: &DeleteOptions,
+    warnings: Option<&mut Vec<String>>,
 ) -> ApiResult<Option<Answer>> {
     let old = convert::value(call.inner, call.served, object).await?;
-    let mut warnings = Vec::new();
-    for phase in [AdmissionPhase::Mutating, AdmissionPhase::Validating] {
-        admit(call, phase, Operation::Delete, None, Some(&old), &mut warnings).await?;
+    if let Some(warnings) = warnings {
+        for phase in [AdmissionPhase::Mutating, AdmissionPhase::Validating] {
+            admit(call, phase, Operation::Delete, None, Some(&old), warnings).await?;
+        }
     }
     let finalizers = options.finalizers(call, object);
     let namespace = *call.gr() == namespaces();
@@ -227,7 +260,7 @@ fn mark(call: &Call<'_>, object: &Object, new: &mut Value, finalizers: &[String]
     }
 }
 
-pub(super) async fn delete_collection(call: &Call<'_>) -> ApiResult<Answer> {
+pub(super) async fn delete_collection(call: &Call<'_>, warnings: &mut Vec<String>) -> ApiResult<Answer> {
     let options = DeleteOptions::read(call.request)?;
     let selection = Selection::read(call)?;
     let (objects, _) = call
@@ -247,7 +280,10 @@ pub(super) async fn delete_collection(call: &Call<'_>) -> ApiResult<Answer> {
         loop {
             let Ok(object) = one.current() else { break };
             options.check(&one, &object)?;
-            if delete_once(&one, &object, &options).await?.is_some() {
+            if delete_once(&one, &object, &options, Some(warnings))
+                .await?
+                .is_some()
+            {
                 deleted.push(object);
                 break;
             }

@@ -120,24 +120,8 @@ pub(crate) fn validate_create(resource: &Resource, value: &Value) -> Vec<FieldEr
 }
 
 fn validate_common(value: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+    let mut errors = label_errors(value);
     let metadata = &value["metadata"];
-    for field in ["labels", "annotations"] {
-        for (key, entry) in metadata[field].as_object().into_iter().flatten() {
-            if let Some(problem) = qualified_name(key) {
-                errors.push(FieldError::invalid(
-                    format!("metadata.{field}"),
-                    key.as_str(),
-                    problem,
-                ));
-            }
-            if field == "labels"
-                && let Some(problem) = label_value(entry.as_str().unwrap_or_default())
-            {
-                errors.push(FieldError::invalid("metadata.labels", entry.clone(), problem));
-            }
-        }
-    }
     let mut controllers = 0;
     for owner in metadata["ownerReferences"].as_array().into_iter().flatten() {
         let path = "metadata.ownerReferences";
@@ -160,6 +144,29 @@ fn validate_common(value: &Value) -> Vec<FieldError> {
             value,
             "Only one reference can have Controller set to true. Found \"true\" in references",
         ));
+    }
+    errors
+}
+
+/// Checks labels and annotations.
+pub(crate) fn label_errors(value: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let metadata = &value["metadata"];
+    for field in ["labels", "annotations"] {
+        for (key, entry) in metadata[field].as_object().into_iter().flatten() {
+            if let Some(problem) = qualified_name(key) {
+                errors.push(FieldError::invalid(
+                    format!("metadata.{field}"),
+                    key.as_str(),
+                    problem,
+                ));
+            }
+            if field == "labels"
+                && let Some(problem) = label_value(entry.as_str().unwrap_or_default())
+            {
+                errors.push(FieldError::invalid("metadata.labels", entry.clone(), problem));
+            }
+        }
     }
     errors
 }
@@ -205,11 +212,23 @@ fn label_value(value: &str) -> Option<String> {
     (!value.is_empty() && !is_word(value)).then(|| LABEL_VALUE.to_owned())
 }
 
-/// What the server sets on a new object.
-pub(crate) fn stamp_new(call: &Call<'_>, value: &mut Value) {
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+/// Takes out what only the server sets.
+pub(crate) fn wipe_new(value: &mut Value) {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+    ] {
         put(value, field, Value::Null);
     }
+}
+
+/// What the server sets on a new object.
+pub(crate) fn stamp_new(call: &Call<'_>, value: &mut Value) {
+    wipe_new(value);
+    put(value, "generation", Value::Null);
     put(value, "uid", seams::uuid(&*call.inner.randomness).into());
     put(value, "creationTimestamp", call.inner.now_text().into());
     if call.served.resource.has_generation() {

@@ -7,6 +7,7 @@ pub(crate) mod builtin;
 pub(crate) mod convert;
 mod create;
 pub(crate) mod delete;
+mod eviction;
 pub(crate) mod get;
 mod input;
 mod meta;
@@ -18,7 +19,8 @@ mod subresource;
 mod update;
 mod write;
 
-pub(crate) use delete::{CLEANUP, FOREGROUND, ORPHAN};
+pub(crate) use delete::{CLEANUP, FOREGROUND, ORPHAN, delete_options};
+pub(crate) use meta::label_errors;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -180,7 +182,7 @@ async fn main(call: &Call<'_>, output: &Output, warnings: &mut Vec<String>) -> A
         Verb::Create => create::create(call, warnings).await,
         Verb::Update => update::update(call, write::Part::Main, warnings).await,
         Verb::Patch => patch::patch(call, write::Part::Main, warnings).await,
-        Verb::Delete => delete::delete(call).await,
-        Verb::DeleteCollection => delete::delete_collection(call).await,
+        Verb::Delete => delete::delete(call, warnings).await,
+        Verb::DeleteCollection => delete::delete_collection(call, warnings).await,
     }
 }

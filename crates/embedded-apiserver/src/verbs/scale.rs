@@ -41,7 +41,7 @@ fn selector_text(selector: &Value) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(","))
 }
 
-fn scale_of(paths: &ScalePaths, object: &Value) -> Value {
+pub(super) fn scale_of(paths: &ScalePaths, object: &Value) -> Value {
     let from = &object["metadata"];
     let mut metadata = Map::new();
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
@@ -68,7 +68,7 @@ fn scale_of(paths: &ScalePaths, object: &Value) -> Value {
     scale
 }
 
-fn set(object: &mut Value, path: &str, value: Value) {
+pub(super) fn set(object: &mut Value, path: &str, value: Value) {
     let mut at = object;
     for step in path.split('.').filter(|s| !s.is_empty()) {
         if !at.is_object() {
