@@ -63,6 +63,12 @@ pub fn client(
     Ok(Client::new(Retry::new(choice, limits, randomness), namespace))
 }
 
+/// A client that sends through another one, with the limits and repetitions of [`client`].
+pub fn retrying(client: Client, limits: RetryLimits, randomness: SharedRandomness) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    Client::new(Retry::new(client, limits, randomness), namespace)
+}
+
 fn http2_client(config: &Config) -> Result<(Client, Http2), kube::Error> {
     let connection = Http2::new(config)?;
     let service = ServiceBuilder::new()

@@ -1,7 +1,8 @@
 //! Repeating requests that the API server did not take.
 //!
 //! 429 and 503 with a Retry-After header say that nothing was done: any request may be repeated. 429, 503 and 504
-//! without it leave that open: only reads are repeated. Everything has a deadline; watches have no limit of their own.
+//! without it leave that open: only reads are repeated. Everything has a deadline; of watches, the beginning of the
+//! answer has.
 
 use std::{
     sync::Arc,
@@ -11,7 +12,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use http::{Method, Request, Response, StatusCode, header::RETRY_AFTER};
-use kube::client::Body;
+use kube::{Client, client::Body};
 use seams::SharedRandomness;
 use tokio::time::Instant;
 use tower::{BoxError, Service};
@@ -21,7 +22,7 @@ use super::Choice;
 /// Limits of one request with its repetitions.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryLimits {
-    /// How long one try may take until the answer begins (not for watches).
+    /// How long one try may take until the answer begins.
     pub request: Duration,
     /// No further try is begun after this time.
     pub total: Duration,
@@ -55,6 +56,12 @@ pub(super) trait Sender: Clone + Send + Sync + 'static {
     fn send(&self, request: Request<Body>) -> impl Future<Output = Result<Response<Body>, BoxError>> + Send;
 }
 
+impl Sender for Client {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        Ok(Client::send(self, request).await?)
+    }
+}
+
 impl Sender for Choice {
     async fn send(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
         Choice::send(self, request).await
@@ -76,7 +83,6 @@ impl<S: Sender> Retry<S> {
 
     async fn send(self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
         let (sender, limits, randomness) = &*self.inner;
-        let endless = is_endless(&request);
         let give_up = Instant::now() + limits.total;
         let mut delay = limits.first_delay;
         let mut request = request;
@@ -85,12 +91,10 @@ impl<S: Sender> Retry<S> {
             let method = request.method().clone();
             let path = request.uri().path().to_owned();
             let sent = sender.send(request);
-            let response = match endless {
-                true => sent.await?,
-                false => tokio::time::timeout(limits.request, sent).await.map_err(|_| {
-                    format!("{method} {path}: no answer within {} s", limits.request.as_secs())
-                })??,
-            };
+            // A watch is endless, but its answer begins at once.
+            let response = tokio::time::timeout(limits.request, sent)
+                .await
+                .map_err(|_| format!("{method} {path}: no answer within {} s", limits.request.as_secs()))??;
             let Some(pause) = pause(&method, &response, delay) else {
                 return Ok(response);
             };
@@ -123,13 +127,6 @@ fn pause<B>(method: &Method, response: &Response<B>, delay: Duration) -> Option<
         ) if reads => Some(delay),
         _ => None,
     }
-}
-
-fn is_endless(request: &Request<Body>) -> bool {
-    let query = request.uri().query().unwrap_or_default();
-    query
-        .split('&')
-        .any(|pair| matches!(pair, "watch=true" | "watch=1" | "follow=true"))
 }
 
 fn copy(request: &Request<Body>) -> Option<Request<Body>> {
