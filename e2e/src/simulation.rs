@@ -1,119 +1,30 @@
 //! A system in simulated time: one thread, paused clock, no sockets, one seed. The same seed gives the same requests.
 
-use std::{
-    future::Future,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use capi_runtime::Manager;
+use capi_runtime::{Manager, transport::RetryLimits};
 use capictl::{
-    inventory::{Inventory, Kinds},
+    inventory::{Inventory, Object},
     providers,
 };
 use cluster_pki::PooledKeys;
-use embedded_apiserver::{Audit, AuditEvent, MemoryStorage, Server};
-use infra_inmemory::{World, backend::WorldSnapshot};
+use embedded_apiserver::{Admission, MemoryStorage, Server};
+use infra_inmemory::World;
 use jiff::Timestamp;
-use kube::Client;
-use parking_lot::Mutex;
+use kube::{Client, core::DynamicObject};
 use seams::{SeededRandomness, SharedClock, SharedRandomness, SimulatedClock};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-/// What the controllers call themselves; requests of others do not count as theirs.
-pub const MANAGER: &str = "capi-manager";
+pub use crate::journal::{MANAGER, Save, Saved};
+use crate::{
+    invariants,
+    journal::Journal,
+    transport::{self, Rates, Ways, Weather},
+};
 
 /// The namespace of the scenarios.
 pub const NAMESPACE: &str = "default";
-
-/// What a system leaves behind when it is stopped: all that a restarted process would find.
-pub struct Saved {
-    storage: MemoryStorage,
-    world: WorldSnapshot,
-    at: Timestamp,
-    /// The write after which it was saved.
-    pub after: String,
-}
-
-/// The requests of the controllers; on demand it also saves the system after each of their writes.
-pub struct Journal {
-    started: Instant,
-    lines: Mutex<Vec<String>>,
-    writes: Mutex<u64>,
-    save: bool,
-    saved: Mutex<Vec<Saved>>,
-    system: OnceLock<(Server, World, SharedClock)>,
-}
-
-impl Journal {
-    fn new(save: bool) -> Self {
-        Self {
-            started: Instant::now(),
-            lines: Mutex::default(),
-            writes: Mutex::default(),
-            save,
-            saved: Mutex::default(),
-            system: OnceLock::new(),
-        }
-    }
-
-    /// All requests so far, one line each.
-    pub fn lines(&self) -> Vec<String> {
-        self.lines.lock().clone()
-    }
-
-    /// How many writes of the controllers succeeded so far.
-    pub fn writes(&self) -> u64 {
-        *self.writes.lock()
-    }
-
-    /// The write attempts, failed ones included, among the lines from `start` on.
-    pub fn write_attempts_since(&self, start: usize) -> Vec<String> {
-        self.lines
-            .lock()
-            .iter()
-            .skip(start)
-            .filter(|line| line.contains(" WRITE "))
-            .cloned()
-            .collect()
-    }
-
-    /// The system as it was after each write so far.
-    pub fn take_saved(&self) -> Vec<Saved> {
-        std::mem::take(&mut self.saved.lock())
-    }
-}
-
-impl Audit for Journal {
-    fn observe(&self, event: &AuditEvent) {
-        if !event.user_agent.starts_with(MANAGER) {
-            return;
-        }
-        let line = format!(
-            "{:>10.3} {} {} {} {} {}",
-            self.started.elapsed().as_secs_f64(),
-            if event.is_write() { "WRITE" } else { "read" },
-            event.verb,
-            event.path,
-            event.code,
-            &event.body_hash()[..16],
-        );
-        if event.is_write() && event.code < 300 {
-            *self.writes.lock() += 1;
-            if let Some((server, world, clock)) = self.system.get().filter(|_| self.save) {
-                let (storage, world) = (server.fork(), world.snapshot());
-                self.saved.lock().push(Saved {
-                    storage,
-                    world,
-                    at: clock.now(),
-                    after: line.clone(),
-                });
-            }
-        }
-        self.lines.lock().push(line);
-    }
-}
 
 /// A running system.
 pub struct Simulation {
@@ -123,7 +34,10 @@ pub struct Simulation {
     pub world: World,
     /// What the controllers asked for.
     pub journal: Arc<Journal>,
-    kinds: Kinds,
+    /// What happens to their requests.
+    pub weather: Arc<Weather>,
+    /// How often [`Simulation::until`] looks.
+    pub step: Duration,
     clock: SharedClock,
     shutdown: CancellationToken,
     manager: JoinHandle<Result<(), capi_runtime::Error>>,
@@ -134,10 +48,24 @@ pub struct Simulation {
 pub struct Start {
     /// Where all chance comes from.
     pub seed: u64,
-    /// Saves the system after each write of the controllers.
-    pub save: bool,
+    /// Saves the system after writes of the controllers.
+    pub save: Save,
     /// Starts from what another system left behind instead of from nothing.
     pub from: Option<Saved>,
+    /// Disturbs the way between controllers and API servers.
+    pub rates: Option<Rates>,
+    /// Further admission on the management API, as webhooks of others would be.
+    pub admission: Option<Arc<dyn Admission>>,
+}
+
+impl Start {
+    /// An undisturbed system from nothing.
+    pub fn seed(seed: u64) -> Self {
+        Self {
+            seed,
+            ..Self::default()
+        }
+    }
 }
 
 /// Runs a story on a system of its own, in simulated time. When the story ends, everything that still runs is dropped,
@@ -162,6 +90,14 @@ where
         .block_on(async { story(Simulation::start(start).await).await })
 }
 
+/// Runs a story that must succeed, from one seed.
+pub fn passes<F>(start: Start, story: impl FnOnce(Simulation) -> F)
+where
+    F: Future<Output = Result<(), String>>,
+{
+    run(start, story).unwrap_or_else(|error| panic!("{error}"));
+}
+
 impl Simulation {
     async fn start(start: Start) -> Self {
         let epoch = start
@@ -173,40 +109,50 @@ impl Simulation {
         let keys = Arc::new(PooledKeys::new());
         let world = World::simulated(clock.clone(), randomness.clone(), keys.clone());
         let restarted = start.from.is_some();
-        let (storage, world_before) = match start.from {
-            Some(saved) => (saved.storage, Some(saved.world)),
-            None => (MemoryStorage::new(), None),
+        let storage = match start.from {
+            Some(saved) => {
+                world
+                    .restore(saved.world)
+                    .await
+                    .expect("a snapshot can be restored");
+                saved.storage
+            }
+            None => MemoryStorage::new(),
         };
-        if let Some(snapshot) = world_before {
-            world.restore(snapshot).await.expect("a snapshot can be restored");
-        }
-        let journal = Arc::new(Journal::new(start.save));
+        let journal = Journal::new();
+        journal.save(start.save);
+        let weather = Weather::new(start.seed);
         let admission = providers::InProcessAdmission::default();
-        let server = Server::builder()
+        let mut server = Server::builder()
             .clock(clock.clone())
             .randomness(randomness.clone())
             .storage(storage)
             .audit(journal.clone())
-            .admission(Arc::new(admission.clone()))
-            .build()
-            .await
-            .expect("the API server starts");
-        if !restarted {
-            providers::install_definitions(&server.client())
-                .await
-                .expect("the definitions are accepted");
+            .admission(Arc::new(admission.clone()));
+        if let Some(further) = start.admission {
+            server = server.admission(further);
         }
-        let kinds = Kinds::discover(&server.client())
-            .await
-            .expect("the definitions can be listed");
-        let _ = journal.system.set((server.clone(), world.clone(), clock.clone()));
+        let server = server.build().await.expect("the API server starts");
+        if !restarted {
+            providers::install_definitions(&server.client_as("installer"))
+                .await
+                .expect("the definitions are valid");
+        }
+        journal.attach(server.clone(), world.clone(), clock.clone());
+        weather.set(start.rates);
 
-        let mut manager = Manager::builder(server.client_as(MANAGER))
+        let client = transport::through(&weather, server.client_as(MANAGER), RetryLimits::default());
+        let connector = Ways {
+            connector: world.connector().expect("a simulated world has a connector"),
+            weather: weather.clone(),
+            journal: journal.clone(),
+        };
+        let mut manager = Manager::builder(client)
             .name(MANAGER)
             .clock(clock.clone())
             .randomness(randomness)
             .keys(keys)
-            .workload_connector(world.connector().expect("a simulated world has a connector"))
+            .workload_connector(Arc::new(connector))
             .build()
             .expect("the manager can be built");
         providers::register(&mut manager, world.clone());
@@ -217,10 +163,19 @@ impl Simulation {
             server,
             world,
             journal,
-            kinds,
+            weather,
+            step: Duration::from_millis(100),
             clock,
             shutdown,
             manager,
+        }
+    }
+
+    /// Looks less often, for long stories of many machines.
+    pub fn patient(self) -> Self {
+        Self {
+            step: Duration::from_secs(1),
+            ..self
         }
     }
 
@@ -234,15 +189,36 @@ impl Simulation {
         self.clock.now()
     }
 
-    /// All Cluster API objects.
-    pub async fn inventory(&self) -> Inventory {
-        self.kinds
-            .read(&self.client(), NAMESPACE)
-            .await
-            .expect("objects can be read")
+    /// All objects of the scenarios' namespace, templates, Secrets and ConfigMaps included, read where they are stored.
+    pub fn inventory(&self) -> Inventory {
+        let storage = self.server.fork();
+        let tables = storage.snapshot().tables.iter();
+        let tables = tables.filter(|(table, _)| {
+            table.group.ends_with("cluster.x-k8s.io")
+                || matches!(&*table.resource, "secrets" | "configmaps") && table.group.is_empty()
+        });
+        let rows = tables.flat_map(|(table, rows)| rows.values().map(move |row| (table, row)));
+        let objects = rows.filter(|(_, row)| &*row.namespace == NAMESPACE);
+        let objects = objects.map(|(table, row)| {
+            let object: DynamicObject = serde_json::from_slice(&row.json).expect("objects are stored whole");
+            Object {
+                group: table.group.to_string(),
+                kind: object.types.as_ref().map(|t| t.kind.clone()).unwrap_or_default(),
+                object,
+            }
+        });
+        Inventory::new(objects.collect())
     }
 
-    /// Waits until `reached`, looking every 100 ms of simulated time; returns how long it took, or why it did not come.
+    /// What `capictl describe` finds out about a cluster.
+    pub async fn described(&self, cluster: &str) -> capictl::describe::Description {
+        let client = self.client();
+        capictl::describe::cluster(&client, NAMESPACE, cluster, true, self.now())
+            .await
+            .expect("a cluster can be described")
+    }
+
+    /// Waits until `reached`, looking every [`Simulation::step`]; returns how long it took, or why it did not come.
     pub async fn until(
         &self,
         what: &str,
@@ -250,12 +226,13 @@ impl Simulation {
         reached: impl Fn(&Inventory) -> bool,
     ) -> Result<Duration, String> {
         let start = Instant::now();
-        let mut inventory = self.inventory().await;
-        let mut seen = self.server.revision();
+        let mut seen = 0;
+        let mut inventory = Inventory::default();
         loop {
             if self.server.revision() != seen {
                 seen = self.server.revision();
-                inventory = self.inventory().await;
+                inventory = self.inventory();
+                invariants::every_object_says_why(self, &inventory);
             }
             if reached(&inventory) {
                 return Ok(start.elapsed());
@@ -264,22 +241,25 @@ impl Simulation {
                 return Err(format!("{what}: the manager has ended"));
             }
             if start.elapsed() >= limit {
-                let mut text = format!("{what}: not within {limit:?}\n");
-                for cluster in inventory.of_kind("Cluster") {
-                    let description =
-                        capictl::describe::of_inventory(&inventory, &cluster.name(), true, self.now());
-                    text += &description.map(|d| d.text).unwrap_or_default();
-                }
-                let writes = self.journal.write_attempts_since(0);
-                text += &format!(
-                    "The last of {} writes:\n{}\n",
-                    writes.len(),
-                    writes[writes.len().saturating_sub(15)..].join("\n")
-                );
-                return Err(text);
+                return Err(self.failure(what, limit, &inventory));
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(self.step).await;
         }
+    }
+
+    fn failure(&self, what: &str, limit: Duration, inventory: &Inventory) -> String {
+        let mut text = format!("{what}: not within {limit:?}\n");
+        for cluster in inventory.of_kind("Cluster") {
+            let description = capictl::describe::of_inventory(inventory, &cluster.name(), true, self.now());
+            text += &description.map(|d| d.text).unwrap_or_default();
+        }
+        let writes = self.journal.write_attempts_since(0);
+        text += &format!(
+            "The last of {} writes:\n{}\n",
+            writes.len(),
+            writes[writes.len().saturating_sub(15)..].join("\n")
+        );
+        text
     }
 
     /// Ends the controllers as a process does that is asked to, and waits for them.

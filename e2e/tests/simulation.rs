@@ -1,4 +1,4 @@
-//! The life of the quickstart cluster in simulated time.
+//! The life of a small cluster in simulated time.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -8,8 +8,9 @@
 use std::time::Duration;
 
 use e2e::{
-    invariants, scenario,
-    simulation::{self, Simulation, Start},
+    invariants, number,
+    scenario::{self, SMALL},
+    simulation::{self, Simulation, Start, passes},
 };
 
 /// What upstream's delays add up to on the path to Available: VM 10 s, node 2 s, etcd and API server 2 s, and for the
@@ -17,8 +18,7 @@ use e2e::{
 const SIMULATED_DELAYS: Duration = Duration::from_secs(26);
 
 async fn life(simulation: &Simulation) -> Result<(), String> {
-    scenario::apply(simulation).await?;
-    scenario::available(simulation, 3).await?;
+    scenario::create(simulation, SMALL, 3).await?;
     scenario::scale_workers(simulation, 4).await?;
     scenario::available(simulation, 5).await?;
     scenario::scale_workers(simulation, 1).await?;
@@ -27,90 +27,53 @@ async fn life(simulation: &Simulation) -> Result<(), String> {
     Ok(())
 }
 
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("{variable}={text} is no number"))
-    })
-}
-
 #[test]
 fn a_cluster_comes_up_within_three_seconds_beyond_the_simulated_delays() {
-    simulation::run(
-        Start {
-            seed: 1,
-            ..Start::default()
-        },
-        |simulation| async move {
-            scenario::apply(&simulation).await.unwrap();
-            let took = scenario::available(&simulation, 3)
-                .await
-                .unwrap_or_else(|e| panic!("{e}"));
-            assert!(took <= SIMULATED_DELAYS + Duration::from_secs(3), "{took:?}");
-            invariants::check(&simulation)
-                .await
-                .unwrap_or_else(|e| panic!("{e}"));
-            simulation.stop().await;
-        },
-    );
+    passes(Start::seed(1), |simulation| async move {
+        let took = scenario::create(&simulation, SMALL, 3).await?;
+        assert!(took <= SIMULATED_DELAYS + Duration::from_secs(3), "{took:?}");
+        invariants::check(&simulation).await?;
+        simulation.stop().await;
+        Ok(())
+    });
 }
 
 #[test]
 fn workers_scale_up_and_down_and_rest_in_between() {
-    simulation::run(
-        Start {
-            seed: 2,
-            ..Start::default()
-        },
-        |simulation| async move {
-            scenario::apply(&simulation).await.unwrap();
-            for (workers, machines) in [(2, 3), (4, 5), (1, 2), (0, 1), (2, 3)] {
-                scenario::scale_workers(&simulation, workers).await.unwrap();
-                scenario::available(&simulation, machines)
-                    .await
-                    .unwrap_or_else(|e| panic!("{e}"));
-                invariants::check(&simulation)
-                    .await
-                    .unwrap_or_else(|e| panic!("{workers} workers: {e}"));
-            }
-        },
-    );
+    passes(Start::seed(2), |simulation| async move {
+        scenario::apply(&simulation, SMALL).await?;
+        for (workers, machines) in [(2, 3), (4, 5), (1, 2), (0, 1), (2, 3)] {
+            scenario::scale_workers(&simulation, workers).await?;
+            scenario::available(&simulation, machines).await?;
+            invariants::check(&simulation)
+                .await
+                .map_err(|e| format!("{workers} workers: {e}"))?;
+        }
+        Ok(())
+    });
 }
 
 #[test]
 fn deletion_leaves_nothing_behind() {
-    simulation::run(
-        Start {
-            seed: 3,
-            ..Start::default()
-        },
-        |simulation| async move {
-            life(&simulation).await.unwrap_or_else(|e| panic!("{e}"));
-            assert!(scenario::nodes(&simulation).await.is_empty());
-            invariants::at_rest(&simulation, Duration::from_secs(120))
-                .await
-                .unwrap_or_else(|e| panic!("{e}"));
-        },
-    );
+    passes(Start::seed(3), |simulation| async move {
+        life(&simulation).await?;
+        assert!(scenario::nodes(&simulation).await.is_empty());
+        invariants::at_rest(&simulation, Duration::from_secs(120)).await
+    });
 }
 
 #[test]
 fn a_cluster_deleted_half_way_leaves_nothing_behind() {
     // Nothing owns the other objects before the controllers have seen them.
     for milliseconds in [50, 200, 500, 5_000, 11_000, 13_000, 15_000, 20_000] {
-        simulation::run(
-            Start {
-                seed: 4,
-                ..Start::default()
-            },
-            |simulation| async move {
-                scenario::apply(&simulation).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
-                scenario::delete(&simulation)
-                    .await
-                    .unwrap_or_else(|e| panic!("deleted after {milliseconds} ms: {e}"));
-            },
-        );
+        passes(Start::seed(4), |simulation| async move {
+            scenario::apply(&simulation, SMALL).await?;
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            let deleted = scenario::delete(&simulation).await;
+            deleted
+                .map(drop)
+                .map_err(|e| format!("deleted after {milliseconds} ms: {e}"))
+        });
     }
 }
 
@@ -118,20 +81,14 @@ fn a_cluster_deleted_half_way_leaves_nothing_behind() {
 #[test]
 fn one_seed_gives_one_request_log() {
     let story = |seed| {
-        simulation::run(
-            Start {
-                seed,
-                ..Start::default()
-            },
-            |simulation| async move {
-                life(&simulation)
-                    .await
-                    .unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-                simulation.journal.lines()
-            },
-        )
+        simulation::run(Start::seed(seed), |simulation| async move {
+            life(&simulation)
+                .await
+                .unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+            simulation.journal.lines()
+        })
     };
-    for seed in 0..number("SIM_SEEDS", 10) {
+    for seed in 0..number("SIM_SEEDS", 4) {
         let first = story(seed);
         assert!(
             first.len() > 100,

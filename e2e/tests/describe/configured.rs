@@ -1,0 +1,296 @@
+//! What users write wrong, and nobody could refuse.
+
+use e2e::scenario::{self, NEW_VERSION, SMALL, WORKERS};
+use e2e::simulation::Simulation;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, api::ListParams};
+use serde_json::json;
+
+use super::{Case, case};
+
+/// The manifest with one text in it replaced.
+fn with(from: &str, to: &str) -> String {
+    assert!(SMALL.contains(from), "the manifest has {from}");
+    SMALL.replace(from, to)
+}
+
+/// The manifest with the reference of the MachineDeployment to a template replaced.
+fn workers_with(kind: &str, other_kind: &str, name: &str) -> String {
+    let from = format!("          kind: {kind}\n          name: {WORKERS}");
+    let from = match SMALL.contains(&from) {
+        true => from,
+        false => format!("        kind: {kind}\n        name: {WORKERS}"),
+    };
+    let to = from.replace(kind, other_kind).replace(WORKERS, name);
+    with(&from, &to)
+}
+
+async fn files(s: &Simulation, files: serde_json::Value) -> Result<(), String> {
+    scenario::create(s, SMALL, 3).await?;
+    let change = json!({"spec": {"template": {"spec": {"files": files}}}});
+    scenario::patch(s, "KubeadmConfigTemplate", WORKERS, change).await?;
+    scenario::scale_workers(s, 3).await
+}
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        case("the Cluster refers to a DevCluster that does not exist", |s| {
+            Box::pin(async {
+                let text = with(
+                    "    kind: DevCluster\n    name: quickstart",
+                    "    kind: DevCluster\n    name: other",
+                );
+                scenario::apply(s, &text).await
+            })
+        }),
+        case("the Cluster refers to a control plane that does not exist", |s| {
+            Box::pin(async {
+                let from = "    kind: KubeadmControlPlane\n    name: quickstart-control-plane";
+                let to = "    kind: KubeadmControlPlane\n    name: other";
+                scenario::apply(s, &with(from, to)).await
+            })
+        }),
+        case(
+            "the infrastructure template of the control plane does not exist",
+            |s| {
+                Box::pin(async {
+                    let from = "        kind: DevMachineTemplate\n        name: quickstart-control-plane";
+                    let to = "        kind: DevMachineTemplate\n        name: other";
+                    scenario::apply(s, &with(from, to)).await
+                })
+            },
+        ),
+        case("the infrastructure template of the workers does not exist", |s| {
+            Box::pin(async {
+                scenario::apply(
+                    s,
+                    &workers_with("DevMachineTemplate", "DevMachineTemplate", "other"),
+                )
+                .await
+            })
+        }),
+        case("the bootstrap template of the workers does not exist", |s| {
+            Box::pin(async {
+                let text = workers_with("KubeadmConfigTemplate", "KubeadmConfigTemplate", "other");
+                scenario::apply(s, &text).await
+            })
+        }),
+        case("the workers refer to a kind that no provider serves", |s| {
+            Box::pin(async {
+                scenario::apply(
+                    s,
+                    &workers_with("DevMachineTemplate", "OtherMachineTemplate", WORKERS),
+                )
+                .await
+            })
+        }),
+        case("the Cluster refers to a kind that no provider serves", |s| {
+            Box::pin(async {
+                let text = with(
+                    "    kind: DevCluster\n    name: quickstart",
+                    "    kind: OtherCluster\n    name: quickstart",
+                );
+                scenario::apply(s, &text).await
+            })
+        }),
+        case(
+            "the Cluster refers to a kind whose definition lacks the contract label",
+            |s| {
+                Box::pin(async {
+                    foreign(s, false).await?;
+                    let text = with(
+                        "    kind: DevCluster\n    name: quickstart",
+                        "    kind: OtherCluster\n    name: quickstart",
+                    );
+                    scenario::apply(s, &text).await
+                })
+            },
+        ),
+        case("no provider runs for the infrastructure of the Cluster", |s| {
+            Box::pin(async {
+                foreign(s, true).await?;
+                let text = with(
+                    "    kind: DevCluster\n    name: quickstart",
+                    "    kind: OtherCluster\n    name: quickstart",
+                );
+                scenario::apply(s, &text).await?;
+                scenario::apply(s, "apiVersion: infrastructure.cluster.x-k8s.io/v1beta2\nkind: OtherCluster\nmetadata: {name: quickstart}\nspec: {}\n").await
+            })
+        }),
+        case("the Cluster is paused", |s| {
+            Box::pin(async {
+                scenario::apply(s, SMALL).await?;
+                scenario::patch(s, "Cluster", scenario::CLUSTER, json!({"spec": {"paused": true}})).await
+            })
+        }),
+        case("the MachineDeployment is paused by an annotation", |s| {
+            Box::pin(async {
+                scenario::create(s, SMALL, 3).await?;
+                let key = "cluster.x-k8s.io/paused";
+                scenario::annotate(s, "MachineDeployment", WORKERS, key, Some("")).await?;
+                scenario::scale_workers(s, 3).await
+            })
+        }),
+        case(
+            "the workers want a newer Kubernetes than the control plane has",
+            |s| {
+                Box::pin(async {
+                    scenario::create(s, SMALL, 3).await?;
+                    scenario::upgrade_workers(s, NEW_VERSION).await
+                })
+            },
+        ),
+        case("a file comes from a Secret that does not exist", |s| {
+            Box::pin(async {
+                let from =
+                    json!([{"path": "/etc/x", "contentFrom": {"secret": {"name": "absent", "key": "x"}}}]);
+                files(s, from).await
+            })
+        }),
+        case("a file comes from a key that its Secret does not have", |s| {
+            Box::pin(async {
+                scenario::apply(
+                    s,
+                    "apiVersion: v1\nkind: Secret\nmetadata: {name: present}\nstringData: {y: z}\n",
+                )
+                .await?;
+                let from =
+                    json!([{"path": "/etc/x", "contentFrom": {"secret": {"name": "present", "key": "x"}}}]);
+                files(s, from).await
+            })
+        }),
+        case(
+            "the bootstrap tokens of the workload cluster are deleted while workers boot",
+            |s| {
+                Box::pin(async {
+                    scenario::create(s, SMALL, 3).await?;
+                    scenario::scale_workers(s, 3).await?;
+                    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+                    let client = scenario::workload(s).ok_or("no workload cluster")?;
+                    // Nobody renews what he does not see.
+                    scenario::patch(
+                        s,
+                        "Cluster",
+                        scenario::CLUSTER,
+                        json!({"spec": {"paused": false}}),
+                    )
+                    .await?;
+                    let secrets: Api<Secret> = Api::namespaced(client, "kube-system");
+                    let tokens = secrets
+                        .list(&ListParams::default())
+                        .await
+                        .map_err(|e| e.to_string())?;
+                    for token in tokens
+                        .iter()
+                        .filter(|t| t.type_.as_deref() == Some("bootstrap.kubernetes.io/token"))
+                    {
+                        let name = token.metadata.name.clone().unwrap_or_default();
+                        secrets
+                            .delete(&name, &Default::default())
+                            .await
+                            .map_err(|e| e.to_string())?;
+                    }
+                    Ok(())
+                })
+            },
+        ),
+        case("the CA Secret was deleted", |s| {
+            Box::pin(async {
+                scenario::create(s, SMALL, 3).await?;
+                scenario::delete_one(s, "Secret", "quickstart-ca").await?;
+                scenario::scale_workers(s, 3).await
+            })
+        }),
+        case("the CA Secret holds no certificate", |s| {
+            Box::pin(async {
+                scenario::create(s, SMALL, 3).await?;
+                let data = json!({"data": {"tls.crt": "bm9uc2Vuc2U="}});
+                scenario::patch(s, "Secret", "quickstart-ca", data).await?;
+                scenario::scale_workers(s, 3).await
+            })
+        }),
+        case("the kubeconfig leads to another address", |s| {
+            Box::pin(async {
+                scenario::create(s, SMALL, 3).await?;
+                kubeconfig(s, |text| text.replace("https://127.0.0.1:", "https://10.0.0.1:")).await
+            })
+        })
+        .after(400),
+        case("the kubeconfig is not readable", |s| {
+            Box::pin(async {
+                scenario::create(s, SMALL, 3).await?;
+                kubeconfig(s, |_| "nonsense".to_owned()).await
+            })
+        })
+        .after(400),
+        case(
+            "a ClusterResourceSet names a ConfigMap that does not exist",
+            |s| {
+                Box::pin(async {
+                    scenario::create(s, SMALL, 3).await?;
+                    let key = json!({"metadata": {"labels": {"addons": "yes"}}});
+                    scenario::patch(s, "Cluster", scenario::CLUSTER, key).await?;
+                    scenario::apply(s, "apiVersion: addons.cluster.x-k8s.io/v1beta2\nkind: ClusterResourceSet\nmetadata: {name: addons}\nspec:\n  clusterSelector: {matchLabels: {addons: \"yes\"}}\n  resources: [{kind: ConfigMap, name: absent}]\n").await
+                })
+            },
+        ),
+        case(
+            "workers never become Nodes, and the health check replaces them over and over",
+            |s| {
+                Box::pin(async {
+                    scenario::create(s, SMALL, 3).await?;
+                    scenario::check_health(s).await?;
+                    let joins = json!({"spec": {"template": {"spec": {"joinConfiguration": {"discovery": {"bootstrapToken": {
+                    "token": "abcdef.0123456789abcdef", "apiServerEndpoint": "127.0.0.1:20000",
+                    "unsafeSkipCAVerification": true}}}}}}});
+                    scenario::patch(s, "KubeadmConfigTemplate", WORKERS, joins).await?;
+                    scenario::scale_workers(s, 3).await
+                })
+            },
+        ),
+    ]
+}
+
+/// Changes the text of the cluster's kubeconfig.
+async fn kubeconfig(s: &Simulation, change: impl Fn(String) -> String) -> Result<(), String> {
+    let secrets: Api<Secret> = Api::namespaced(s.client(), "default");
+    let secret = secrets
+        .get("quickstart-kubeconfig")
+        .await
+        .map_err(|e| e.to_string())?;
+    let text = secret
+        .data
+        .unwrap_or_default()
+        .remove("value")
+        .unwrap_or_default();
+    let text = change(String::from_utf8(text.0).map_err(|e| e.to_string())?);
+    scenario::patch(
+        s,
+        "Secret",
+        "quickstart-kubeconfig",
+        json!({"stringData": {"value": text}}),
+    )
+    .await
+}
+
+/// Installs the definition of a foreign kind, with or without the label of the contract.
+async fn foreign(s: &Simulation, labelled: bool) -> Result<(), String> {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+    let labels = match labelled {
+        true => {
+            json!({"cluster.x-k8s.io/v1beta2": "v1beta2", "cluster.x-k8s.io/provider": "infrastructure-other"})
+        }
+        false => json!({}),
+    };
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "otherclusters.infrastructure.cluster.x-k8s.io", "labels": labels},
+        "spec": {"group": "infrastructure.cluster.x-k8s.io", "scope": "Namespaced",
+            "names": {"kind": "OtherCluster", "listKind": "OtherClusterList", "plural": "otherclusters", "singular": "othercluster"},
+            "versions": [{"name": "v1beta2", "served": true, "storage": true, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
+    let definition: CustomResourceDefinition =
+        serde_json::from_value(definition).map_err(|e| e.to_string())?;
+    let api: Api<CustomResourceDefinition> = Api::all(s.client());
+    let created = api.create(&Default::default(), &definition).await;
+    created.map(drop).map_err(|e| e.to_string())
+}
