@@ -97,6 +97,21 @@ impl Object {
         self.conditions().into_iter().find(|c| c.type_ == type_)
     }
 
+    /// Of a Cluster: whether it is Available and has all machines that it wants, available and up to date. A control plane
+    /// is Available as soon as one of its machines serves, so Available alone says less.
+    pub fn is_complete_cluster(&self) -> bool {
+        let all_there = |part: &str| {
+            let count = |field: &str| self.number(&format!("/status/{part}/{field}"));
+            let desired = count("desiredReplicas");
+            ["replicas", "availableReplicas", "upToDateReplicas"]
+                .into_iter()
+                .all(|field| count(field) == desired)
+        };
+        self.condition("Available").is_some_and(|c| c.status == "True")
+            && all_there("controlPlane")
+            && all_there("workers")
+    }
+
     /// The condition that sums the object up: `Available` where the kind has it, else `Ready`.
     pub fn headline(&self) -> Option<Condition> {
         // A Machine has both; its Available only adds minReadySeconds, so Ready says more while it is not there.
@@ -297,5 +312,41 @@ pub(crate) mod samples {
                                 "uid": owner.object.metadata.uid, "controller": true}]);
         object.object.metadata.owner_references = serde_json::from_value(reference).unwrap();
         object
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::samples::{condition, object};
+
+    #[test]
+    fn a_cluster_is_complete_when_it_is_available_with_every_machine_that_it_wants() {
+        let counts = |desired: i32, replicas: i32, available: i32| {
+            json!({
+                "desiredReplicas": desired, "replicas": replicas,
+                "availableReplicas": available, "upToDateReplicas": replicas})
+        };
+        let cases = [
+            ("True", counts(3, 3, 3), counts(2, 2, 2), true),
+            ("False", counts(3, 3, 3), counts(2, 2, 2), false),
+            ("True", counts(3, 1, 1), counts(2, 2, 2), false),
+            ("True", counts(3, 3, 3), counts(2, 2, 1), false),
+            ("True", counts(3, 4, 3), counts(2, 2, 2), false),
+            ("True", json!({}), json!({}), true),
+        ];
+        for (status, control_plane, workers, expected) in cases {
+            let data = json!({"status": {
+                "conditions": [condition("Available", status, "", "")],
+                "controlPlane": control_plane, "workers": workers}});
+            let cluster = object("cluster.x-k8s.io", "Cluster", "c", data);
+            assert_eq!(
+                cluster.is_complete_cluster(),
+                expected,
+                "{:?}",
+                cluster.object.data
+            );
+        }
     }
 }

@@ -130,7 +130,7 @@ fn seconds_of(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
-/// Watches the clusters until all are Available (true) or the time is over (false).
+/// Watches the clusters until all are Available with all their machines (true) or the time is over (false).
 async fn wait(
     plane: &Plane,
     kinds: &Kinds,
@@ -167,7 +167,7 @@ async fn wait(
         }
         if elapsed >= timeout {
             print(&format!(
-                "\nNot all Clusters were Available within {}.\n",
+                "\nNot all Clusters were Available with all their machines within {}.\n",
                 seconds(timeout)
             ));
             return Ok(false);

@@ -46,6 +46,8 @@ pub struct Timeline {
 enum Sign {
     Set(&'static str),
     True(&'static str),
+    /// Available, with every machine that is wanted.
+    Complete,
 }
 
 const PHASES: &[(&str, &str, Sign)] = &[
@@ -59,7 +61,7 @@ const PHASES: &[(&str, &str, Sign)] = &[
         "control plane initialized",
         Sign::Set("/status/initialization/controlPlaneInitialized"),
     ),
-    ("Cluster", "available", Sign::True("Available")),
+    ("Cluster", "available", Sign::Complete),
     ("Machine", "created", Sign::Set("/metadata")),
     (
         "Machine",
@@ -234,6 +236,7 @@ fn is_there(object: &Object, sign: &Sign) -> bool {
             .at(pointer)
             .is_some_and(|v| *v != Value::Bool(false) && !v.is_null()),
         Sign::True(type_) => object.condition(type_).is_some_and(|c| c.status == "True"),
+        Sign::Complete => object.is_complete_cluster(),
     }
 }
 
