@@ -6,6 +6,8 @@
 //! | [`webhooks`] | defaults and validation of the same kinds, pure, called by the admission server or in process |
 //! | [`foreign`] | infrastructure, bootstrap and control plane objects of any provider, as a reconcile sees them |
 //! | [`machines`] | what is said about a group of Machines: counters, versions, aggregates |
+//! | [`propagate`] | carrying fields to owned objects by server-side apply, only when it is due |
+//! | [`pace`] | holding back status writes that nobody waits for |
 //! | [`selector`], [`pause`], [`mod@plan`] | small rules that all controllers share |
 //!
 //! A reconcile never decides while it writes: `plan` turns what was observed into data (steps with their reasons, the
@@ -18,8 +20,10 @@
 pub mod controllers;
 pub mod foreign;
 pub mod machines;
+pub mod pace;
 pub mod pause;
 pub mod plan;
+pub mod propagate;
 pub mod selector;
 pub mod webhooks;
 
@@ -32,6 +36,8 @@ pub struct Settings {
     pub cluster: controllers::cluster::Settings,
     /// Of the Machine controller.
     pub machine: controllers::machine::Settings,
+    /// Of the MachineSet controller.
+    pub machine_set: controllers::machine_set::Settings,
 }
 
 /// Registers the provider's controllers and webhooks with the usual settings.
@@ -43,7 +49,7 @@ pub fn register(manager: &mut Manager) {
 pub fn register_with(manager: &mut Manager, settings: Settings) {
     controllers::cluster::register(manager, settings.cluster);
     controllers::machine::register(manager, settings.machine);
-    controllers::machine_set::register(manager);
+    controllers::machine_set::register(manager, settings.machine_set);
     controllers::machine_deployment::register(manager);
     webhooks::register(manager);
 }

@@ -31,6 +31,19 @@ fn expression_matches(expression: &LabelSelectorRequirement, value: Option<&Stri
     }
 }
 
+/// Whether an API server would take the selector: known operators, with values where they need some and only there.
+pub fn is_valid(selector: &LabelSelector) -> bool {
+    let expressions = selector.match_expressions.iter().flatten();
+    expressions.into_iter().all(|e| {
+        let values = e.values.as_ref().is_some_and(|v| !v.is_empty());
+        match e.operator.as_str() {
+            "In" | "NotIn" => values,
+            "Exists" | "DoesNotExist" => !values,
+            _ => false,
+        }
+    })
+}
+
 /// Whether a selector selects everything because it says nothing.
 pub fn is_empty(selector: &LabelSelector) -> bool {
     selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)

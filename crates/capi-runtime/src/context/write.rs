@@ -22,13 +22,19 @@ use crate::{
 impl Context {
     /// Creates an object and returns what the API server made of it.
     pub async fn create<K: Kind>(&self, object: &K) -> Result<K, Error> {
+        self.create_as(object, &self.shared.field_manager).await
+    }
+
+    /// Like [`Self::create`], as another field manager than the process's own.
+    pub async fn create_as<K: Kind>(&self, object: &K, field_manager: &str) -> Result<K, Error> {
         let resource = ApiResource::erase::<K>(&());
         let key = Key::of(object);
         let mut body = to_json(&resource, &key, object)?;
         // Typed kinds of k8s-openapi write these themselves, derived kinds too; a plain struct would not.
         body["apiVersion"] = Value::from(resource.api_version.as_str());
         body["kind"] = Value::from(resource.kind.as_str());
-        from_json(&resource, &key, self.create_json(&resource, &key, &body).await?)
+        let answer = self.create_json(&resource, &key, &body, field_manager).await?;
+        from_json(&resource, &key, answer)
     }
 
     /// Creates an object of a kind known at run time.
@@ -37,16 +43,34 @@ impl Context {
         object: &DynamicObject,
         resource: &ApiResource,
     ) -> Result<DynamicObject, Error> {
+        self.create_dynamic_as(object, resource, &self.shared.field_manager)
+            .await
+    }
+
+    /// Like [`Self::create_dynamic`], as another field manager than the process's own.
+    pub async fn create_dynamic_as(
+        &self,
+        object: &DynamicObject,
+        resource: &ApiResource,
+        field_manager: &str,
+    ) -> Result<DynamicObject, Error> {
         let key = Key::of_meta(&object.metadata);
         let mut body = to_json(resource, &key, object)?;
         body["apiVersion"] = Value::from(resource.api_version.as_str());
         body["kind"] = Value::from(resource.kind.as_str());
-        from_json(resource, &key, self.create_json(resource, &key, &body).await?)
+        let answer = self.create_json(resource, &key, &body, field_manager).await?;
+        from_json(resource, &key, answer)
     }
 
-    async fn create_json(&self, resource: &ApiResource, key: &Key, body: &Value) -> Result<Value, Error> {
+    async fn create_json(
+        &self,
+        resource: &ApiResource,
+        key: &Key,
+        body: &Value,
+        field_manager: &str,
+    ) -> Result<Value, Error> {
         let params = PostParams {
-            field_manager: Some(self.shared.field_manager.clone()),
+            field_manager: Some(field_manager.to_owned()),
             ..PostParams::default()
         };
         let request = Request::new(url(resource, key)).create(&params, body.to_string().into_bytes());

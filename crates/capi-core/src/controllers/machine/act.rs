@@ -1,24 +1,28 @@
 //! Carries out a Machine's plan.
 
-use std::collections::BTreeMap;
-
 use capi_api::{
-    conditions::{self, Draft, reasons, types},
+    conditions::{
+        self, Draft, reasons, types,
+        v1beta1::{self, Severity},
+    },
     core::v1beta2::Machine,
     finalizers,
 };
 use capi_runtime::{Context, Error, Event, Key};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, EvictParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
 use super::{
-    drain,
+    conditions::{OLD_DRAINING_SUCCEEDED, summarise},
+    drain::evictions::Evictions,
     observe::World,
     plan::{Action, Plan},
+    remote::{self, failed},
 };
 
 /// Writes in the plan's order; the Machine itself comes last, even if a step before failed.
@@ -39,13 +43,14 @@ pub async fn act(ctx: &Context, world: &World, plan: Plan) -> Result<(), Error> 
                 let patch = json!({"metadata": {"uid": node.uid()}, "spec": {"unschedulable": true}});
                 patch_node(ctx, &cluster, &node, patch).await
             }
-            Action::Evict(pods) => evict(ctx, &cluster, &pods, &mut machine).await,
-            Action::DeleteNode(name) => {
+            Action::Evict(round, started) => evict(ctx, &cluster, &round, started, &mut machine).await,
+            Action::DeleteNode { name, required } => {
                 let result = delete_node(ctx, &cluster, &name).await;
                 if let Err(error) = &result {
                     failed_to_delete_node(ctx, &mut machine, error);
                 }
-                result
+                // Once the timeout is over the Machine does not wait for its Node any more.
+                if required { result } else { Ok(()) }
             }
         };
         // What follows may rely on this step.
@@ -65,15 +70,6 @@ pub async fn act(ctx: &Context, world: &World, plan: Plan) -> Result<(), Error> 
     outcome
 }
 
-fn failed_on_node(verb: &'static str, name: &str, source: kube::Error) -> Error {
-    Error::Api {
-        verb,
-        kind: "Node".to_owned(),
-        key: Key::new("", name),
-        source,
-    }
-}
-
 async fn patch_node(ctx: &Context, cluster: &Key, node: &Node, patch: Value) -> Result<(), Error> {
     let name = node.name_any();
     let nodes = Api::<Node>::all(ctx.workload(cluster)?.client());
@@ -83,7 +79,7 @@ async fn patch_node(ctx: &Context, cluster: &Key, node: &Node, patch: Value) -> 
     {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(source) => Err(failed_on_node("patch", &name, source)),
+        Err(source) => Err(failed::<Node>("patch", &name, source)),
     }
 }
 
@@ -92,7 +88,7 @@ async fn delete_node(ctx: &Context, cluster: &Key, name: &str) -> Result<(), Err
     match nodes.delete(name, &DeleteParams::default()).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(source) => Err(failed_on_node("delete", name, source)),
+        Err(source) => Err(failed::<Node>("delete", name, source)),
     }
 }
 
@@ -109,64 +105,23 @@ fn failed_to_delete_node(ctx: &Context, machine: &mut Machine, error: &Error) {
     );
 }
 
-/// Evicts pods and adds the refusals to the `Deleting` condition.
-async fn evict(ctx: &Context, cluster: &Key, pods: &[Pod], machine: &mut Machine) -> Result<(), Error> {
-    let client = ctx.workload(cluster)?.client();
-    let mut refused: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for pod in pods {
-        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-        let result = Api::<Pod>::namespaced(client.clone(), &namespace)
-            .evict(&name, &EvictParams::default())
-            .await;
-        let cause = match result {
-            Ok(_) => continue,
-            Err(kube::Error::Api(status)) if status.code == 404 => continue,
-            Err(kube::Error::Api(status)) if status.code == 429 => {
-                let details: Vec<String> = status
-                    .details
-                    .iter()
-                    .flat_map(|d| &d.causes)
-                    .map(|cause| format!(" {}", cause.message.trim_end_matches('.')))
-                    .collect();
-                format!(
-                    "cannot evict pod as it would violate the pod's disruption budget.{}",
-                    details.join(".")
-                )
-            }
-            Err(kube::Error::Api(status)) => format!("failed to evict Pod, {}", status.message),
-            Err(source) => return Err(drain::failed("evict", &name, source)),
-        };
-        refused
-            .entry(cause)
-            .or_default()
-            .push(format!("{namespace}/{name}"));
-    }
-    if refused.is_empty() {
+/// Evicts the pods of a round and says how that went; without a plan that knew, the summaries are made anew.
+async fn evict(
+    ctx: &Context,
+    cluster: &Key,
+    round: &Evictions,
+    started: Timestamp,
+    machine: &mut Machine,
+) -> Result<(), Error> {
+    let outcome = remote::evict(&ctx.workload(cluster)?.client(), round).await;
+    if outcome == round.undisturbed() {
         return Ok(());
     }
-    let all: Vec<&String> = refused.values().flatten().collect();
-    let leaving: Vec<String> = pods
-        .iter()
-        .map(|p| format!("{}/{}", p.namespace().unwrap_or_default(), p.name_any()))
-        .filter(|p| !all.contains(&p))
-        .collect();
-    let waiting = conditions::get(machine, types::DELETING)
-        .map(|c| c.message.clone())
-        .unwrap_or_default();
-    let head = waiting.lines().next().unwrap_or_default().to_owned();
-    let head = match leaving.len() {
-        0 => head,
-        n => {
-            let noun = if n == 1 { "Pod" } else { "Pods" };
-            let list = conditions::name_list(&leaving, 3);
-            format!("{head}\n* {noun} {list}: deletionTimestamp set, but still not removed from the Node")
-        }
-    };
-    let draft = Draft::is_true(
-        types::DELETING,
-        reasons::DRAINING_NODE,
-        drain::message(&head, &refused),
-    );
-    conditions::set(machine, draft, ctx.now());
+    let (message, now) = (round.message(started, &outcome), ctx.now());
+    let draft = Draft::is_true(types::DELETING, reasons::DRAINING_NODE, message.clone());
+    conditions::set(machine, draft, now);
+    let old = v1beta1::is_false(OLD_DRAINING_SUCCEEDED, "Draining", Severity::Info, message);
+    v1beta1::set(machine, old, now);
+    summarise(machine, now);
     Ok(())
 }

@@ -54,10 +54,7 @@ pub fn set_all(
     if let Some(draft) = up_to_date(world, machine, now) {
         conditions::set(machine, draft, now);
     }
-    conditions::set(machine, ready(machine, now), now);
-    let (draft, at) = available(machine, now);
-    conditions::set(machine, draft, now);
-    next = next.earliest(at);
+    next = next.earliest(summarise(machine, now));
     if let (Some(_), Some(since)) = (stage, machine.metadata.deletion_timestamp.as_ref()) {
         // The summary says so when a deletion takes long.
         let long = since
@@ -67,6 +64,14 @@ pub fn set_all(
         next = next.earliest(look_at(long, now));
     }
     next
+}
+
+/// Sets what follows from the other conditions; returns when time alone will change it.
+pub fn summarise(machine: &mut Machine, now: Timestamp) -> Next {
+    conditions::set(machine, ready(machine, now), now);
+    let (draft, at) = available(machine, now);
+    conditions::set(machine, draft, now);
+    at
 }
 
 fn bootstrap_ready(world: &World, machine: &Machine) -> Draft {

@@ -2,7 +2,7 @@
 
 use capi_api::{
     annotations,
-    conditions::{name_list, reasons, v1beta1, v1beta1::Severity, whole_seconds},
+    conditions::{reasons, v1beta1, v1beta1::Severity, whole_seconds},
     contract,
     core::v1beta2::{Machine, MachineDeletionStatus},
 };
@@ -24,8 +24,6 @@ use crate::{
 
 /// What `nodeDeletionTimeoutSeconds` is if nobody set it.
 const NODE_DELETION_TIMEOUT: i32 = 10;
-/// When volumes are looked at again.
-const VOLUME_RETRY: i64 = 20;
 
 /// Where a deletion stands: the `Deleting` condition.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,11 +79,9 @@ pub fn may_delete_node(world: &World) -> Result<String, &'static str> {
     Ok(node)
 }
 
-/// Whether the plan needs to know the pods on the Node.
-pub fn wants_pods(world: &World) -> bool {
-    may_delete_node(world).is_ok()
-        && hooks(&world.machine, annotations::PRE_DRAIN_HOOK_PREFIX).is_empty()
-        && drain::is_allowed(world)
+/// Whether the stages that look at what is on the Node are reached.
+pub fn may_touch_node(world: &World) -> bool {
+    may_delete_node(world).is_ok() && hooks(&world.machine, annotations::PRE_DRAIN_HOOK_PREFIX).is_empty()
 }
 
 /// The Machine's hook annotations with a prefix, sorted.
@@ -192,33 +188,14 @@ fn before_infrastructure(world: &World, node: &str, plan: &mut Plan, now: Timest
 fn volumes(world: &World, node: &str, plan: &mut Plan, now: Timestamp) -> Option<Stage> {
     let old = "VolumeDetachSucceeded";
     let started = first(&mut deletion(plan).wait_for_node_volume_detach_start_time, now);
-    let reason = reasons::WAITING_FOR_VOLUME_DETACH;
-    let head = format!("Waiting for Node volumes to be detached (started at {started})");
-    let attached: Vec<String> = match &world.node {
-        NodeView::Disconnected(why) => return Some(Stage::new(reason, format!("{head}\n* {why}"))),
-        NodeView::Found(node) if !drain::is_unreachable(node) => {
-            let attached = node
-                .status
-                .as_ref()
-                .and_then(|s| s.volumes_attached.clone())
-                .unwrap_or_default();
-            attached.into_iter().map(|v| v.name).collect()
-        }
-        _ => Vec::new(),
-    };
-    if !attached.is_empty() {
+    if let Some(message) = drain::wait_for_volumes(world, started, plan, now) {
         let text = "Waiting for node volumes to be detached";
         v1beta1::set(
             &mut plan.machine,
             v1beta1::is_false(old, "WaitingForVolumeDetach", Severity::Info, text),
             now,
         );
-        plan.next = plan.next.earliest(look_at(after_seconds(now, VOLUME_RETRY), now));
-        let line = format!(
-            "* Node with .status.volumesAttached entries: {}",
-            name_list(&attached, 5)
-        );
-        return Some(Stage::new(reason, format!("{head}\n{line}")));
+        return Some(Stage::new(reasons::WAITING_FOR_VOLUME_DETACH, message));
     }
     if v1beta1::get(&plan.machine, old).is_none_or(|c| c.status != "True") {
         let message = format!("success waiting for node volumes detaching Machine's node {node:?}");
@@ -272,24 +249,18 @@ fn delete_references(world: &World, plan: &mut Plan, now: Timestamp) -> Option<S
     None
 }
 
-/// Deletes the Node; waits for a lost connection until the timeout, 0 of which means for ever.
+/// Deletes the Node, and waits for a lost connection; both until the timeout, 0 of which means for ever.
 fn delete_node(world: &World, node: String, plan: &mut Plan, now: Timestamp) -> Option<Stage> {
+    let spec = world.machine.spec.deletion.as_ref();
+    let timeout = spec
+        .and_then(|d| d.node_deletion_timeout_seconds)
+        .unwrap_or(NODE_DELETION_TIMEOUT);
+    let deleted = world.machine.metadata.deletion_timestamp.as_ref();
+    let end = after_seconds(deleted.map_or(now, |t| t.0), i64::from(timeout));
+    let timed_out = timeout != 0 && end <= now;
     match &world.node {
+        NodeView::Disconnected(_) if timed_out => None,
         NodeView::Disconnected(why) => {
-            let spec = world.machine.spec.deletion.as_ref();
-            let timeout = spec
-                .and_then(|d| d.node_deletion_timeout_seconds)
-                .unwrap_or(NODE_DELETION_TIMEOUT);
-            let since = world
-                .machine
-                .metadata
-                .deletion_timestamp
-                .as_ref()
-                .map_or(now, |t| t.0);
-            let end = after_seconds(since, i64::from(timeout));
-            if timeout != 0 && end <= now {
-                return None;
-            }
             if timeout != 0 {
                 plan.next = plan.next.earliest(look_at(end, now));
             }
@@ -303,7 +274,11 @@ fn delete_node(world: &World, node: String, plan: &mut Plan, now: Timestamp) -> 
         // Deleting twice does no harm; a Node that is not in the store may still exist.
         _ => {
             let why = format!("Node {node} goes with Machine {}", world.machine.name_any());
-            plan.steps.push(Step::new(Action::DeleteNode(node), why));
+            let action = Action::DeleteNode {
+                name: node,
+                required: !timed_out,
+            };
+            plan.steps.push(Step::new(action, why));
             None
         }
     }

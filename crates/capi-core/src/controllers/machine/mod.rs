@@ -9,6 +9,7 @@ pub mod node;
 pub mod node_conditions;
 pub mod observe;
 pub mod plan;
+mod remote;
 
 #[cfg(test)]
 mod tests;
@@ -18,14 +19,14 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use capi_api::{
     conditions::types,
-    core::v1beta2::{Cluster, Machine, MachineDeployment, MachineSet},
+    core::v1beta2::{Cluster, Machine, MachineDeployment, MachineDrainRule, MachineSet},
     finalizers,
 };
 use capi_runtime::{Context, Controller, Failure, Key, Manager, Next, Reconciler, Stores};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 
-pub use observe::Settings;
+pub use observe::{KeyPatterns, Settings};
 
 use super::machine_deployment::template;
 use crate::{machines, pause};
@@ -60,7 +61,7 @@ impl Reconciler for MachineReconciler {
             return Ok(Next::Done);
         }
         let mut failures = Vec::new();
-        let world = observe::observe(ctx, machine, cluster, &mut failures).await?;
+        let world = observe::observe(ctx, machine, cluster, &mut failures).await;
         let plan = plan::plan(&world, &self.settings, ctx.now());
         let next = plan.next;
         act::act(ctx, &world, plan).await?;
@@ -72,7 +73,8 @@ impl Reconciler for MachineReconciler {
 }
 
 /// Registers the controller.
-pub fn register(manager: &mut Manager, settings: Settings) {
+pub fn register(manager: &mut Manager, mut settings: Settings) {
+    settings.propagate_taints |= manager.feature("MachineTaintPropagation", false);
     manager.index::<Machine>(BY_PROVIDER_ID, |machine: &Machine| {
         let id = machine.spec.provider_id.as_ref().filter(|id| !id.is_empty());
         id.map(|id| in_cluster(&cluster_of(machine), id))
@@ -90,6 +92,7 @@ pub fn register(manager: &mut Manager, settings: Settings) {
         .watches_changes::<Cluster>(by_cluster)
         .watches_changes::<MachineSet>(by_set)
         .watches_changes::<MachineDeployment>(by_deployment)
+        .watches::<MachineDrainRule>(by_drain_rule)
         .watches_workload::<Node>(by_node);
     manager.register(controller);
 }
@@ -172,7 +175,7 @@ fn by_deployment(
 }
 
 /// The Machine of a Node: the one that has it, the one with its provider ID, or the one its annotation names.
-fn by_node(cluster: &Key, node: &Node, stores: &Stores) -> Vec<Key> {
+pub(crate) fn by_node(cluster: &Key, node: &Node, stores: &Stores) -> Vec<Key> {
     let machines = stores.get::<Machine>();
     let mut keys = BTreeSet::new();
     for machine in machines.by_index(BY_NODE, &in_cluster(cluster, &node.name_any())) {
@@ -189,4 +192,14 @@ fn by_node(cluster: &Key, node: &Node, stores: &Stores) -> Vec<Key> {
         }
     }
     keys.into_iter().collect()
+}
+
+/// The Machines that may be draining: a changed rule takes effect at once.
+fn by_drain_rule(rule: &MachineDrainRule, stores: &Stores) -> Vec<Key> {
+    let machines = stores.get::<Machine>().list(rule.namespace().as_deref());
+    machines
+        .iter()
+        .filter(|m| machines::is_deleting(m))
+        .map(|m| Key::of(&**m))
+        .collect()
 }

@@ -150,7 +150,7 @@ fn wanted_labels(wanted: &Wanted<'_>) -> BTreeMap<String, String> {
         domain == "node-role.kubernetes.io"
             || within("node-restriction.kubernetes.io")
             || within("node.cluster.x-k8s.io")
-            || wanted.settings.sync_labels.iter().any(|l| l == key)
+            || wanted.settings.sync_labels.matches(key)
     };
     let mut all: BTreeMap<String, String> = wanted
         .machine
@@ -170,7 +170,7 @@ fn wanted_annotations(wanted: &Wanted<'_>) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> = machine
         .annotations()
         .iter()
-        .filter(|(key, _)| wanted.settings.sync_annotations.iter().any(|a| a == *key))
+        .filter(|(key, _)| wanted.settings.sync_annotations.matches(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     all.insert(

@@ -2,14 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use capi_api::core::v1beta2::{Cluster, Machine, MachineDeployment, MachineSet};
-use capi_api::labels;
+use capi_api::{
+    core::v1beta2::{Cluster, Machine, MachineDeployment, MachineDrainRule, MachineSet},
+    labels,
+};
 use capi_runtime::{Context, Disconnected, Error, Key, WorkloadClient, meta};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::{Api, ResourceExt, api::ListParams};
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
 
-use super::{deletion, drain};
+use super::{deletion, drain, remote};
 use crate::{
     controllers::cluster::observe::Probe,
     foreign::{Foreign, follow},
@@ -21,20 +23,38 @@ use crate::{
 pub struct Settings {
     /// For how long after the last good probe of the workload cluster what was last seen of a Node still counts.
     pub remote_conditions_grace: Duration,
-    /// Machine labels that are copied to the Node besides those of the well-known domains: whole keys.
-    pub sync_labels: Vec<String>,
-    /// Machine annotations that are copied to the Node: whole keys.
-    pub sync_annotations: Vec<String>,
+    /// Machine labels that are copied to the Node besides those of the well-known domains.
+    pub sync_labels: KeyPatterns,
+    /// Machine annotations that are copied to the Node.
+    pub sync_annotations: KeyPatterns,
     /// Whether `spec.taints` is carried to the Node.
     pub propagate_taints: bool,
+}
+
+/// Regular expressions for keys of labels or annotations; one that matches is enough, and as upstream it matches anywhere
+/// in the key unless it says otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct KeyPatterns(Vec<regex::Regex>);
+
+impl KeyPatterns {
+    /// Compiles the expressions; empty ones are left out.
+    pub fn compile<S: AsRef<str>>(expressions: &[S]) -> Result<Self, regex::Error> {
+        let texts = expressions.iter().map(AsRef::as_ref).filter(|t| !t.is_empty());
+        texts.map(regex::Regex::new).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether a key is meant.
+    pub fn matches(&self, key: &str) -> bool {
+        self.0.iter().any(|pattern| pattern.is_match(key))
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             remote_conditions_grace: Duration::from_secs(300),
-            sync_labels: Vec::new(),
-            sync_annotations: Vec::new(),
+            sync_labels: KeyPatterns::default(),
+            sync_annotations: KeyPatterns::default(),
             propagate_taints: false,
         }
     }
@@ -92,8 +112,14 @@ pub struct World {
     pub control_plane: Foreign,
     /// Only while deleting: how many Machines of the control plane stay.
     pub control_plane_machines: usize,
-    /// Only when a drain may run: the pods on the Node.
-    pub pods: Option<Vec<Pod>>,
+    /// Only while deleting: the MachineDrainRules of the namespace.
+    pub rules: Vec<Arc<MachineDrainRule>>,
+    /// Only when a drain may run, or volumes are waited for: the pods on the Node.
+    pub drain: Option<drain::rules::View>,
+    /// Only once the Node is drained: the volumes.
+    pub volumes: Option<drain::volumes::View>,
+    /// Why pods or volumes could not be read.
+    pub trouble: Option<String>,
     /// When this was read; timeouts are measured against it.
     pub seen: Timestamp,
 }
@@ -118,7 +144,7 @@ pub async fn observe(
     machine: Arc<Machine>,
     cluster: Arc<Cluster>,
     failures: &mut Vec<Error>,
-) -> Result<World, Error> {
+) -> World {
     let namespace = machine.namespace().unwrap_or_default();
     let cluster_key = Key::of(&*cluster);
     let (set, deployment) = owners(ctx, &machine);
@@ -136,7 +162,10 @@ pub async fn observe(
         infrastructure,
         control_plane: Foreign::Unset,
         control_plane_machines: 0,
-        pods: None,
+        rules: Vec::new(),
+        drain: None,
+        volumes: None,
+        trouble: None,
         seen: ctx.now(),
         machine,
         cluster,
@@ -154,13 +183,40 @@ pub async fn observe(
             .iter()
             .filter(|m| machines::is_control_plane(m) && !machines::is_deleting(m))
             .count();
-        if let (true, Ok(workload), Some(node)) =
-            (deletion::wants_pods(&world), &workload, world.node.found())
+        world.rules = ctx.store::<MachineDrainRule>().list(Some(&namespace));
+        if let Ok(workload) = &workload
+            && let Err(error) = remote_parts(workload, &mut world).await
         {
-            world.pods = Some(pods_on(workload, &node.name_any()).await?);
+            world.trouble = Some(error.to_string());
+            failures.push(error);
         }
     }
-    Ok(world)
+    world
+}
+
+/// Reads what the stage that a deletion has reached needs of the workload cluster.
+async fn remote_parts(workload: &WorkloadClient, world: &mut World) -> Result<(), Error> {
+    let Some(node) = world.node.found().cloned() else {
+        return Ok(());
+    };
+    if !deletion::may_touch_node(world) {
+        return Ok(());
+    }
+    let rules = drain::rules::rules_for(&world.rules, &world.machine, &world.cluster).unwrap_or_default();
+    let namespaces = drain::rules::ask_for_namespaces(&rules);
+    let drains = drain::is_allowed(world);
+    if drains {
+        world.drain = Some(remote::pods(workload, &node.name_any(), namespaces).await?);
+    }
+    let drained = !drains || matches!(drain::round(world), Ok(None));
+    if drained && drain::may_wait_for_volumes(world) {
+        let volumes = remote::volumes(workload, &node).await?;
+        if world.drain.is_none() && !volumes.volumes.is_empty() {
+            world.drain = Some(remote::pods(workload, &node.name_any(), namespaces).await?);
+        }
+        world.volumes = Some(volumes);
+    }
+    Ok(())
 }
 
 /// The MachineSet and MachineDeployment above a Machine.
@@ -191,13 +247,4 @@ fn node(workload: &Result<WorkloadClient, Disconnected>, provider_id: Option<&st
         1 => matching.pop().map_or(NodeView::Absent, NodeView::Found),
         _ => NodeView::Ambiguous(matching.iter().map(|n| n.name_any()).collect()),
     }
-}
-
-/// Pods are read live: they change all the time and matter only while a Machine is drained.
-async fn pods_on(workload: &WorkloadClient, node: &str) -> Result<Vec<Pod>, Error> {
-    let params = ListParams::default().fields(&format!("spec.nodeName={node}"));
-    let pods = Api::<Pod>::all(workload.client()).list(&params).await;
-    let mut pods = pods.map_err(|source| drain::failed("list", node, source))?.items;
-    pods.sort_by_key(|p| (p.namespace(), p.name_any()));
-    Ok(pods)
 }

@@ -11,15 +11,14 @@ use capi_api::{
 };
 use capi_runtime::{Event, Next, meta};
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::{Node, Pod},
-    apimachinery::pkg::apis::meta::v1::Time,
-};
+use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{ResourceExt, core::DynamicObject};
 use serde_json::Value;
 
 use super::{
-    conditions, deletion, node, node_conditions,
+    conditions, deletion,
+    drain::evictions::Evictions,
+    node, node_conditions,
     observe::{NodeView, Settings, World},
 };
 use crate::{
@@ -38,12 +37,17 @@ pub enum Action {
     PatchNode(Box<Node>, Value),
     /// Marks the Node as unschedulable.
     Cordon(Box<Node>),
-    /// Evicts pods.
-    Evict(Vec<Pod>),
+    /// Evicts the pods of a round of the drain that started then.
+    Evict(Box<Evictions>, Timestamp),
     /// Deletes a foreign object.
     DeleteForeign(Found),
-    /// Deletes the Node of that name.
-    DeleteNode(String),
+    /// Deletes a Node.
+    DeleteNode {
+        /// Its name.
+        name: String,
+        /// Whether the Machine has to wait until this succeeds.
+        required: bool,
+    },
 }
 
 /// Everything a reconcile will do.

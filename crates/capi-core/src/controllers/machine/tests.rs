@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
 use super::{
+    drain::rules::View,
     observe::{NodeView, Settings, World},
     plan::{Action, Plan, plan},
 };
@@ -76,7 +77,10 @@ fn world(machine: Machine) -> World {
         },
         control_plane: Foreign::Unset,
         control_plane_machines: 1,
-        pods: None,
+        rules: Vec::new(),
+        drain: None,
+        volumes: None,
+        trouble: None,
         seen: now(),
     }
 }
@@ -270,7 +274,7 @@ fn deleting(more: Value) -> World {
         "cluster.x-k8s.io/owner-kind": "MachineSet", "cluster.x-k8s.io/owner-name": "ms",
         "cluster.x-k8s.io/labels-from-machine": "", "cluster.x-k8s.io/annotations-from-machine": ""}}}),
     );
-    world.pods = Some(Vec::new());
+    world.drain = Some(View::default());
     world
 }
 
@@ -310,16 +314,20 @@ fn pods_leave_before_the_host_goes() {
         )
         .unwrap()
     };
-    world.pods = Some(vec![pod("web", "ReplicaSet"), pod("agent", "DaemonSet")]);
+    world.drain = Some(View {
+        pods: vec![pod("web", "ReplicaSet"), pod("agent", "DaemonSet")],
+        daemon_sets: [("a".to_owned(), "o".to_owned())].into(),
+        ..View::default()
+    });
     let plan = planned(&world);
     assert_eq!(stage(&plan), "DrainingNode");
     let [step] = &plan.steps[..] else {
         panic!("{:?}", plan.steps)
     };
-    let Action::Evict(pods) = &step.action else {
+    let Action::Evict(round, _) = &step.action else {
         panic!("{step:?}")
     };
-    assert_eq!(pods.len(), 1);
+    assert_eq!(round.now.len(), 1);
     assert!(said(&plan, "Deleting").2.contains("* Pod a/web:"));
 
     world.machine = Arc::new(machine(merged(
@@ -365,7 +373,7 @@ fn host_then_bootstrap_then_node_go() {
     let plan = planned(&world);
     assert!(plan.finish);
     assert!(
-        matches!(&plan.steps[..], [step] if matches!(&step.action, Action::DeleteNode(name) if name == "n")),
+        matches!(&plan.steps[..], [step] if matches!(&step.action, Action::DeleteNode { name, required: true } if name == "n")),
         "{:?}",
         plan.steps
     );
@@ -430,4 +438,92 @@ fn nothing_changes_when_nothing_changed() {
         later.steps
     );
     assert_eq!(later.next, capi_runtime::Next::Done);
+}
+
+#[test]
+fn a_machine_waits_for_its_volumes_but_not_for_ever() {
+    let mut world = deleting(json!({"status": {"deletion": {"nodeDrainStartTime": "2026-01-01T00:09:00Z"}}}));
+    world.volumes = Some(super::drain::volumes::View {
+        attachments: ["lost".to_owned()].into(),
+        volumes: Vec::new(),
+    });
+    let plan = planned(&world);
+    assert_eq!(stage(&plan), "WaitingForVolumeDetach");
+    assert_eq!(
+        said(&plan, "Deleting").2,
+        "Waiting for Node volumes to be detached (started at 2026-01-01T00:10:00Z)\n\
+         * VolumeAttachment with .spec.source.persistentVolumeName not matching a PersistentVolume: lost"
+    );
+    let excluded = json!({"metadata": {"annotations": {"machine.cluster.x-k8s.io/exclude-wait-for-node-volume-detach": ""}}});
+    let late = json!({"spec": {"deletion": {"nodeVolumeDetachTimeoutSeconds": 30}},
+        "status": {"deletion": {"waitForNodeVolumeDetachStartTime": "2026-01-01T00:09:30Z"}}});
+    for change in [excluded, late] {
+        let mut patient = world.clone();
+        let all = serde_json::to_value(&*world.machine).unwrap();
+        patient.machine = Arc::new(machine(merged(all, change.clone())));
+        assert_eq!(
+            stage(&planned(&patient)),
+            "WaitingForInfrastructureDeletion",
+            "{change}"
+        );
+    }
+}
+
+#[test]
+fn a_control_plane_machine_is_drained_only_while_its_api_server_runs() {
+    let owned = json!({"metadata": {"labels": {"cluster.x-k8s.io/control-plane": ""}, "ownerReferences": [
+        {"apiVersion": "controlplane.cluster.x-k8s.io/v1beta2", "kind": "KubeadmControlPlane", "name": "cp", "uid": "k", "controller": true}]}});
+    let hook = json!({"metadata": {"annotations": {"pre-terminate.delete.hook.machine.cluster.x-k8s.io/kcp-cleanup": ""}}});
+    let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "a"}})).unwrap();
+    let view = View {
+        pods: vec![pod],
+        ..View::default()
+    };
+    for (change, expected) in [
+        (merged(owned.clone(), hook), "DrainingNode"),
+        (owned, "WaitingForInfrastructureDeletion"),
+    ] {
+        let mut world = deleting(change);
+        world.drain = Some(view.clone());
+        assert_eq!(stage(&planned(&world)), expected);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_of_a_node_is_said_and_a_broken_rule_too() {
+    let mut world = deleting(json!({}));
+    world.trouble = Some("the API server is tired".into());
+    assert!(
+        said(&planned(&world), "Deleting")
+            .2
+            .contains("the API server is tired")
+    );
+    world.trouble = None;
+    let rule = json!({"metadata": {"name": "broken"}, "spec": {"drain": {"behavior": "Skip"},
+        "pods": [{"selector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}}]}});
+    world.rules = vec![Arc::new(serde_json::from_value(rule).unwrap())];
+    let plan = planned(&world);
+    assert_eq!(stage(&plan), "DrainingNode");
+    assert!(said(&plan, "Deleting").2.contains("MachineDrainRule broken"));
+    assert!(plan.steps.is_empty());
+}
+
+#[test]
+fn a_node_that_cannot_be_deleted_holds_its_machine_only_for_a_while() {
+    let required = |change: Value| {
+        let mut world = deleting(change);
+        world.infrastructure = Foreign::Missing;
+        world.bootstrap = Foreign::Missing;
+        match &planned(&world).steps[..] {
+            [step] => match &step.action {
+                Action::DeleteNode { required, .. } => *required,
+                other => panic!("{other:?}"),
+            },
+            steps => panic!("{steps:?}"),
+        }
+    };
+    let timeout = |seconds: i32| json!({"spec": {"deletion": {"nodeDeletionTimeoutSeconds": seconds}}});
+    assert!(required(timeout(0)), "0 is for ever");
+    assert!(required(timeout(3600)));
+    assert!(!required(timeout(1)));
 }

@@ -6,6 +6,7 @@ pub mod deletion_order;
 pub mod names;
 pub mod observe;
 pub mod plan;
+pub mod preflight;
 pub mod remediation;
 
 #[cfg(test)]
@@ -30,9 +31,25 @@ use crate::{pause, selector};
 /// How many names of former Machines are remembered per MachineSet.
 const REMEMBERED: usize = 1000;
 
+/// What an operator can set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The checks to make before Machines are created.
+    pub preflight_checks: BTreeSet<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            preflight_checks: [preflight::ALL.to_owned()].into(),
+        }
+    }
+}
+
 /// Reconciles MachineSets.
 #[derive(Debug, Default)]
 pub struct MachineSetReconciler {
+    settings: Settings,
     /// Names of Machines seen, by MachineSet. A name that is derived from what is seen would come back when a Machine is
     /// gone, and meet what its namesake has left behind (a Secret about to be collected, a Node).
     former: Mutex<BTreeMap<Key, BTreeSet<String>>>,
@@ -85,8 +102,15 @@ impl Reconciler for MachineSetReconciler {
 }
 
 /// Registers the controller.
-pub fn register(manager: &mut Manager) {
-    let controller = Controller::<MachineSet>::new("machineset", MachineSetReconciler::default())
+pub fn register(manager: &mut Manager, mut settings: Settings) {
+    if !manager.feature("MachineSetPreflightChecks", true) {
+        settings.preflight_checks.clear();
+    }
+    let reconciler = MachineSetReconciler {
+        settings,
+        ..MachineSetReconciler::default()
+    };
+    let controller = Controller::<MachineSet>::new("machineset", reconciler)
         .concurrency(50)
         .reads::<MachineDeployment>()
         .watches::<Machine>(by_machine)
