@@ -2,6 +2,8 @@
 
 use capi_runtime::{Class, Classify, Key};
 
+use crate::backend::EtcdError;
+
 /// Why a reconcile or a call on the simulated world failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -29,6 +31,14 @@ pub enum Error {
     /// A call on a workload cluster or machine that the world does not hold.
     #[error("{0} is not part of the simulated world")]
     Unknown(String),
+    /// An etcd member cannot join, start or vote.
+    #[error("etcd on {node}: {source}")]
+    Etcd {
+        /// The Node.
+        node: String,
+        /// The cause.
+        source: EtcdError,
+    },
     /// All ports of the range are taken.
     #[error("no more free ports in the {0}-{1} range")]
     NoPorts(u16, u16),

@@ -3,6 +3,7 @@
 //!
 //! - [`api`]: the kinds DevCluster and DevMachine and their templates.
 //! - [`controllers`]: what turns them into calls on the simulated world.
+//! - [`faults`]: the annotations by which users break machines and clusters.
 //! - [`backend`]: that [`World`]: machines, API servers, etcd members, endpoints.
 //!
 //! Nothing here knows another provider: machines are judged by their bootstrap data, as real ones are.
@@ -14,6 +15,7 @@ pub mod backend;
 pub mod controllers;
 mod crds;
 mod error;
+pub mod faults;
 
 pub use backend::World;
 pub use crds::crds;

@@ -6,13 +6,14 @@
 //! - workload clusters: each an embedded API server with what kubeadm would have put there, plus an etcd membership,
 //!   reachable at an endpoint while at least one of its API servers runs.
 //!
-//! What decides when a machine takes its next step is not here but in the DevMachine controller's plan. Faults have
-//! their places here: a machine that never boots is a missing call of [`World::become_node`]; stopping and starting API
-//! servers and etcd members are calls of their own.
+//! What decides when a machine takes its next step is not here but in the DevMachine controller's plan. A machine that
+//! never boots or never joins is a missing call of [`World::become_node`]; all other faults are told to the world
+//! ([`World::set_faults`], [`World::set_cluster_faults`]), which brings processes and objects in line with them.
 
 pub mod endpoints;
 mod etcd;
 pub mod guest;
+mod images;
 mod kubeadm_objects;
 mod node_objects;
 mod objects;

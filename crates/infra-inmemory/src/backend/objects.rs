@@ -1,9 +1,9 @@
-//! Creating and deleting objects of a workload cluster so that doing it twice is the same as doing it once.
+//! Creating and changing objects of a workload cluster so that doing it twice is the same as doing it once.
 
 use capi_runtime::Key;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, PostParams},
+    api::{Patch, PatchParams, PostParams},
     core::{ClusterResourceScope, NamespaceResourceScope},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -41,23 +41,6 @@ impl Writer {
         self.create(&Api::<K>::all(self.client.clone()), object).await
     }
 
-    /// Deletes a namespaced object if it exists.
-    pub async fn delete_in<K>(&self, namespace: &str, name: &str) -> Result<(), Error>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + ObjectKind,
-    {
-        self.delete(&Api::<K>::namespaced(self.client.clone(), namespace), name)
-            .await
-    }
-
-    /// Deletes a cluster-scoped object if it exists.
-    pub async fn delete_global<K>(&self, name: &str) -> Result<(), Error>
-    where
-        K: Resource<Scope = ClusterResourceScope, DynamicType = ()> + ObjectKind,
-    {
-        self.delete(&Api::<K>::all(self.client.clone()), name).await
-    }
-
     /// Reads a namespaced object.
     pub async fn get_in<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, Error>
     where
@@ -67,6 +50,65 @@ impl Writer {
         api.get_opt(name)
             .await
             .map_err(|source| self.failed::<K>("get", name, source))
+    }
+
+    /// Reads a cluster-scoped object.
+    pub async fn get_global<K>(&self, name: &str) -> Result<Option<K>, Error>
+    where
+        K: Resource<Scope = ClusterResourceScope, DynamicType = ()> + ObjectKind,
+    {
+        let api = Api::<K>::all(self.client.clone());
+        api.get_opt(name)
+            .await
+            .map_err(|source| self.failed::<K>("get", name, source))
+    }
+
+    /// Changes a namespaced object, or its status, if it still exists.
+    pub async fn patch_in<K>(
+        &self,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        patch: Value,
+    ) -> Result<(), Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + ObjectKind,
+    {
+        self.patch(
+            &Api::<K>::namespaced(self.client.clone(), namespace),
+            name,
+            part,
+            patch,
+        )
+        .await
+    }
+
+    /// Changes a cluster-scoped object, or its status, if it still exists.
+    pub async fn patch_global<K>(&self, name: &str, part: Part, patch: Value) -> Result<(), Error>
+    where
+        K: Resource<Scope = ClusterResourceScope, DynamicType = ()> + ObjectKind,
+    {
+        self.patch(&Api::<K>::all(self.client.clone()), name, part, patch)
+            .await
+    }
+
+    async fn patch<K: ObjectKind + Resource<DynamicType = ()>>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        part: Part,
+        patch: Value,
+    ) -> Result<(), Error> {
+        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+        let result = match part {
+            Part::Object => api.patch(name, &params, &patch).await,
+            Part::Status => api.patch_status(name, &params, &patch).await,
+        };
+        match result {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(source) => Err(self.failed::<K>("patch", name, source)),
+        }
     }
 
     async fn create<K: ObjectKind + Resource<DynamicType = ()>>(
@@ -85,19 +127,6 @@ impl Writer {
         }
     }
 
-    async fn delete<K: ObjectKind + Resource<DynamicType = ()>>(
-        &self,
-        api: &Api<K>,
-        name: &str,
-    ) -> Result<(), Error> {
-        // Nobody would confirm the end of a simulated pod, so no time is given to it.
-        match api.delete(name, &DeleteParams::default().grace_period(0)).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(source) => Err(self.failed::<K>("delete", name, source)),
-        }
-    }
-
     fn failed<K: Resource<DynamicType = ()>>(&self, verb: &str, name: &str, source: kube::Error) -> Error {
         Error::Workload {
             cluster: self.cluster.clone(),
@@ -105,6 +134,15 @@ impl Writer {
             source,
         }
     }
+}
+
+/// Which part of an object is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All but its status.
+    Object,
+    /// Its status.
+    Status,
 }
 
 /// What a type needs to be written.

@@ -1,9 +1,13 @@
 //! Streams to the ports of simulated pods: etcd members and API servers.
 
-use std::{io, sync::Weak};
+use std::{
+    io,
+    sync::{Arc, Weak},
+};
 
 use async_trait::async_trait;
 use embedded_apiserver::{ByteStream, PortForward};
+use futures::FutureExt;
 use tokio_rustls::TlsAcceptor;
 
 use super::{
@@ -39,12 +43,24 @@ impl PortForward for ToPods {
                 .etcd_tls(node)
                 .filter(|_| port == ETCD_PORT)
                 .ok_or_else(refused)?;
-            let member = SimulatedMember::new(shared.etcd(), node);
+            let cluster = Arc::downgrade(&shared);
+            let changed = move || {
+                let cluster = cluster.clone();
+                let settle = async move {
+                    if let Some(cluster) = cluster.upgrade()
+                        && let Err(error) = cluster.settle_door().await
+                    {
+                        tracing::warn!(%error, "the endpoint of a simulated cluster");
+                    }
+                };
+                settle.boxed()
+            };
+            let member = SimulatedMember::new(shared.etcd(), node, Box::new(changed));
             tokio::spawn(async move {
                 let Ok(stream) = TlsAcceptor::from(config).accept(far).await else {
                     return;
                 };
-                if let Err(error) = etcd_api::serve(stream, std::sync::Arc::new(member)).await {
+                if let Err(error) = etcd_api::serve(stream, Arc::new(member)).await {
                     tracing::debug!(%error, "connection to a simulated etcd member ended");
                 }
             });

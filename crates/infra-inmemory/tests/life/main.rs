@@ -9,6 +9,7 @@
 )]
 
 mod definitions;
+mod faults;
 mod simulated;
 mod sockets;
 mod support;

@@ -23,14 +23,14 @@ use seams::{SeededRandomness, SharedClock};
 
 use super::support::{Bench, condition, is_ready, simulated_world};
 
-async fn connect(bench: &Bench, authority: &str) -> Result<WorkloadConnection, ConnectError> {
+pub async fn connect(bench: &Bench, authority: &str) -> Result<WorkloadConnection, ConnectError> {
     let connector = bench.world.connector().unwrap();
     connector
         .connect(&bench.cluster(), &bench.kubeconfig(authority))
         .await
 }
 
-async fn node_names(connection: &WorkloadConnection) -> Vec<String> {
+pub async fn node_names(connection: &WorkloadConnection) -> Vec<String> {
     let nodes = Api::<Node>::all(connection.client.clone())
         .list(&ListParams::default())
         .await
@@ -38,7 +38,7 @@ async fn node_names(connection: &WorkloadConnection) -> Vec<String> {
     nodes.iter().map(ResourceExt::name_any).collect()
 }
 
-async fn bench_with_control_plane() -> Bench {
+pub async fn bench_with_control_plane() -> Bench {
     let (world, clock) = simulated_world();
     let bench = Bench::new(world, clock).await;
     bench.make_cluster().await;
@@ -197,7 +197,11 @@ async fn deletion_leaves_nothing() {
     let connection = connect(&bench, "ca").await.unwrap();
 
     bench.delete_and_wait::<DevMachine>("w-1").await;
-    assert_eq!(node_names(&connection).await, ["cp-1"]);
+    assert_eq!(
+        node_names(&connection).await,
+        ["cp-1", "w-1"],
+        "the Node is for its Machine's controller to delete"
+    );
     bench.delete_and_wait::<DevMachine>("cp-1").await;
     let refused = Api::<Node>::all(connection.client.clone())
         .list(&ListParams::default())

@@ -264,6 +264,19 @@ impl Bench {
 
     /// A Machine with its DevMachine and bootstrap data; upstream's delays without jitter.
     pub async fn make_machine(&self, name: &str, control_plane: bool, data: &str) -> Machine {
+        self.make_machine_with(name, control_plane, data, VERSION, json!({}))
+            .await
+    }
+
+    /// The same with a version and with annotations on the DevMachine.
+    pub async fn make_machine_with(
+        &self,
+        name: &str,
+        control_plane: bool,
+        data: &str,
+        version: &str,
+        annotations: Value,
+    ) -> Machine {
         self.secret(
             &format!("{name}-data"),
             &[("value", data), ("format", "cloud-config")],
@@ -278,7 +291,7 @@ impl Bench {
                 "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine",
                 "metadata": { "name": name, "labels": labels },
                 "spec": {
-                    "clusterName": "c1", "version": VERSION,
+                    "clusterName": "c1", "version": version,
                     "bootstrap": { "dataSecretName": format!("{name}-data") },
                     "infrastructureRef": { "apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "DevMachine", "name": name },
                 },
@@ -287,7 +300,7 @@ impl Bench {
         let delay = |text: &str| json!({ "provisioning": { "startupDuration": text } });
         self.create::<DevMachine>(json!({
             "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2", "kind": "DevMachine",
-            "metadata": { "name": name, "labels": labels, "ownerReferences": [owner(&machine)] },
+            "metadata": { "name": name, "labels": labels, "annotations": annotations, "ownerReferences": [owner(&machine)] },
             "spec": { "backend": { "inMemory": {
                 "vm": delay("10s"), "node": delay("2s"), "apiServer": delay("2s"), "etcd": delay("2s"),
             } } },
@@ -303,6 +316,25 @@ impl Bench {
 
     pub fn join_data(&self) -> String {
         self.with_authorities(include_str!("../../testdata/join-worker.cloud-config"))
+    }
+
+    pub fn join_control_plane_data(&self) -> String {
+        self.with_authorities(include_str!("../../testdata/join-control-plane.cloud-config"))
+    }
+
+    /// Sets a switch (or another annotation), or takes it away.
+    pub async fn annotate<K>(&self, name: &str, key: &str, value: Option<&str>)
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        let patch = json!({ "metadata": { "annotations": { key: value } } });
+        self.api::<K>()
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap();
     }
 
     fn with_authorities(&self, sample: &str) -> String {

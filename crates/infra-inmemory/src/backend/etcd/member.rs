@@ -10,22 +10,28 @@ use etcd_api::{
         MemberRemoveResponse, MoveLeaderRequest, MoveLeaderResponse, StatusRequest, StatusResponse,
     },
 };
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::EtcdCluster;
+
+/// Called after the membership has changed.
+pub type Changed = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// The member of one machine.
 pub struct SimulatedMember {
     cluster: Arc<Mutex<EtcdCluster>>,
     machine: String,
+    changed: Changed,
 }
 
 impl SimulatedMember {
     /// The member on `machine`.
-    pub fn new(cluster: Arc<Mutex<EtcdCluster>>, machine: &str) -> Self {
+    pub fn new(cluster: Arc<Mutex<EtcdCluster>>, machine: &str, changed: Changed) -> Self {
         Self {
             cluster,
             machine: machine.to_owned(),
+            changed,
         }
     }
 }
@@ -57,6 +63,7 @@ impl Member for SimulatedMember {
 
     async fn member_remove(&self, request: MemberRemoveRequest) -> Result<MemberRemoveResponse, Status> {
         let (header, members) = self.cluster.lock().remove(&self.machine, request.id)?;
+        (self.changed)().await;
         Ok(MemberRemoveResponse {
             header: Some(header),
             members,

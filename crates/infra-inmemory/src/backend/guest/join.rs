@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{BootstrapData, Discovery, Mode, Token, kubeadm::CERTIFICATES_DIR};
+use crate::backend::{EtcdError, images};
 
 /// Why kubeadm fails on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,10 @@ pub struct ClusterFacts {
     pub certificates_dir: Option<String>,
     /// The bootstrap token Secrets in kube-system, by token id.
     pub tokens: BTreeMap<String, TokenSecret>,
+    /// `kubernetesVersion` of the stored ClusterConfiguration; read for control-plane machines only.
+    pub kubernetes_version: Option<String>,
+    /// Why etcd takes no new member; read for control-plane machines only.
+    pub etcd_problem: Option<EtcdError>,
 }
 
 /// A Secret of type `bootstrap.kubernetes.io/token`.
@@ -114,9 +119,10 @@ pub fn certificates_dir(cluster: &serde_json::Value) -> &str {
     dir.filter(|dir| !dir.is_empty()).unwrap_or(CERTIFICATES_DIR)
 }
 
-/// Whether `kubeadm join` succeeds at `now`.
+/// Whether `kubeadm join` succeeds at `now` on a machine with Kubernetes `own`.
 pub fn check_join(
     data: &BootstrapData,
+    own: Option<&str>,
     facts: &ClusterFacts,
     authorities: &Authorities,
     now: Timestamp,
@@ -168,8 +174,32 @@ pub fn check_join(
     if *control_plane {
         let dir = facts.certificates_dir.as_deref().unwrap_or(CERTIFICATES_DIR);
         check_certificates(data, dir, authorities)?;
+        check_version(own, facts.kubernetes_version.as_deref())?;
+        if let Some(problem) = &facts.etcd_problem {
+            return wait(format!(
+                "kubeadm join waits for etcd to take a new member: {problem}"
+            ));
+        }
     }
     Ok(())
+}
+
+/// Whether kubeadm of version `own` makes control planes of the version that the cluster is configured for: its own
+/// minor version and the one before.
+fn check_version(own: Option<&str>, stored: Option<&str>) -> Result<(), Refusal> {
+    let (Some(own), Some(stored)) = (own, stored) else {
+        return Ok(());
+    };
+    let (Some((major, minor)), Some(wanted)) = (images::minor(own), images::minor(stored)) else {
+        return Ok(());
+    };
+    if wanted == (major, minor) || wanted == (major, minor.saturating_sub(1)) {
+        return Ok(());
+    }
+    refuse(format!(
+        "kubeadm {own} cannot join a control plane of version {stored} (ConfigMap kube-system/kubeadm-config): it \
+         supports its own minor version and the one before"
+    ))
 }
 
 fn check_token(token: &Token, facts: &ClusterFacts, now: Timestamp, signing: bool) -> Result<(), Refusal> {

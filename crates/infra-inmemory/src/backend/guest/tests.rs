@@ -5,9 +5,12 @@ use super::{
     join::{Authorities, AuthorityFiles, ClusterFacts, Refusal, TokenSecret, check_init, check_join},
 };
 
+use crate::backend::EtcdError;
+
 const INIT: &str = include_str!("../../../testdata/init.cloud-config");
 const JOIN: &str = include_str!("../../../testdata/join-worker.cloud-config");
 const JOIN_CONTROL_PLANE: &str = include_str!("../../../testdata/join-control-plane.cloud-config");
+const OWN: &str = "v1.35.0";
 const HASH: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
 
 fn parse(text: &str) -> Result<BootstrapData, String> {
@@ -48,6 +51,7 @@ fn facts() -> ClusterFacts {
         initialized_by: Some("dev-0".to_owned()),
         certificates_dir: None,
         tokens: [("abcdef".to_owned(), token)].into(),
+        ..ClusterFacts::default()
     }
 }
 
@@ -275,7 +279,7 @@ fn init_needs_the_clusters_own_certificates() {
 fn join_needs_a_serving_cluster_a_valid_token_and_the_right_authority() {
     let data = parse(JOIN).unwrap();
     let authorities = authorities();
-    let check = |facts: &ClusterFacts| check_join(&data, facts, &authorities, now());
+    let check = |facts: &ClusterFacts| check_join(&data, Some(OWN), facts, &authorities, now());
     assert_eq!(check(&facts()), Ok(()));
 
     refused(
@@ -327,19 +331,57 @@ fn join_needs_a_serving_cluster_a_valid_token_and_the_right_authority() {
         ..authorities.clone()
     };
     refused(
-        check_join(&data, &facts(), &rotated, now()),
+        check_join(&data, Some(OWN), &facts(), &rotated, now()),
         "its CA has hash sha256:2, the bootstrap data pins sha256:0",
         false,
     );
 
     let control_plane = parse(JOIN_CONTROL_PLANE).unwrap();
-    assert_eq!(check_join(&control_plane, &facts(), &authorities, now()), Ok(()));
+    assert_eq!(
+        check_join(&control_plane, Some(OWN), &facts(), &authorities, now()),
+        Ok(())
+    );
     let mut without = control_plane;
     without.files.remove("/etc/kubernetes/pki/etcd/ca.key");
     refused(
-        check_join(&without, &facts(), &authorities, now()),
+        check_join(&without, Some(OWN), &facts(), &authorities, now()),
         "does not hold /etc/kubernetes/pki/etcd/ca.key",
         false,
+    );
+}
+
+#[test]
+fn a_control_plane_machine_joins_when_etcd_and_its_version_allow_it() {
+    let data = parse(JOIN_CONTROL_PLANE).unwrap();
+    let check = |own: &str, facts: &ClusterFacts| check_join(&data, Some(own), facts, &authorities(), now());
+    let configured = |version: &str| ClusterFacts {
+        kubernetes_version: Some(version.into()),
+        ..facts()
+    };
+    assert_eq!(check("v1.35.2", &configured("v1.35.0")), Ok(()));
+    assert_eq!(
+        check("v1.36.0", &configured("v1.35.0")),
+        Ok(()),
+        "kubeadm knows the minor version before its own"
+    );
+    for (own, stored) in [("v1.35.0", "v1.36.0"), ("v1.36.0", "v1.34.3")] {
+        let text = format!("kubeadm {own} cannot join a control plane of version {stored}");
+        refused(check(own, &configured(stored)), &text, false);
+    }
+    let unwell = ClusterFacts {
+        etcd_problem: Some(EtcdError::Unhealthy),
+        ..facts()
+    };
+    refused(
+        check(OWN, &unwell),
+        "waits for etcd to take a new member: etcdserver: unhealthy cluster",
+        true,
+    );
+    let worker = parse(JOIN).unwrap();
+    assert_eq!(
+        check_join(&worker, Some(OWN), &unwell, &authorities(), now()),
+        Ok(()),
+        "workers do not care"
     );
 }
 
@@ -358,13 +400,16 @@ fn a_discovery_file_is_followed() {
         &format!("write_files:\n-   path: /etc/discovery\n    content: |\n{kubeconfig}"),
     );
     let data = parse(&text).unwrap();
-    assert_eq!(check_join(&data, &facts(), &authorities(), now()), Ok(()));
+    assert_eq!(
+        check_join(&data, Some(OWN), &facts(), &authorities(), now()),
+        Ok(())
+    );
     let other = Authorities {
         cluster: AuthorityFiles::default(),
         ..authorities()
     };
     refused(
-        check_join(&data, &facts(), &other, now()),
+        check_join(&data, Some(OWN), &facts(), &other, now()),
         "the discovery file holds another CA",
         false,
     );

@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::{InitFacts, config_map, yaml};
 use crate::{
-    backend::{node_objects::image_tag, objects::Writer},
+    backend::{
+        images::{coredns_tag, image_tag},
+        objects::Writer,
+    },
     error::Error,
 };
-
-/// The version of CoreDNS where the configuration does not name one.
-const COREDNS_VERSION: &str = "v1.13.1";
 
 /// The cluster's DNS server.
 pub(super) async fn coredns(writer: &Writer, facts: &InitFacts<'_>) -> Result<(), Error> {
@@ -25,7 +25,9 @@ pub(super) async fn coredns(writer: &Writer, facts: &InitFacts<'_>) -> Result<()
     };
     let image = format!(
         "{repository}/coredns:{}",
-        facts.text("/dns/imageTag").unwrap_or(COREDNS_VERSION)
+        facts
+            .text("/dns/imageTag")
+            .unwrap_or_else(|| coredns_tag(facts.version))
     );
     config_map(
         writer,

@@ -1,5 +1,9 @@
 //! One simulated workload cluster: an API server in memory, an etcd membership, and which machines run their parts.
+//!
+//! Here is its life as a whole; what machines do in it is in [`machines`], how what they run is told in [`reports`].
 
+mod machines;
+mod reports;
 mod shared;
 
 use std::sync::Arc;
@@ -7,36 +11,28 @@ use std::sync::Arc;
 use capi_runtime::Key;
 use embedded_apiserver::{MemoryStorage, Server};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use parking_lot::Mutex;
+use serde_json::Value;
 
 pub use self::shared::Shared;
 use self::shared::State;
+pub(super) use self::{machines::Member, reports::Started};
 use super::{
-    endpoints::{Backend, Endpoint},
+    endpoints::Endpoint,
     etcd::EtcdCluster,
-    guest::{
-        BootstrapData, Mode, NodeRegistration,
-        join::{Authorities, AuthorityFiles, TokenSecret, certificates_dir},
-    },
-    kubeadm_objects::{self, InitFacts},
-    node_objects::{self, API_SERVER, CONTROLLER_MANAGER, ETCD, NodeFacts, SCHEDULER, pod_name, static_pod},
+    guest::join::{TokenSecret, certificates_dir},
     objects::Writer,
     port_forward::ToPods,
-    tls::Identity,
     world::Tools,
 };
-use crate::error::Error;
+use crate::{error::Error, faults::ClusterFaults};
 
 /// Who the writes of machines come from, in the workload cluster's request log.
 const USER_AGENT: &str = "simulated-machine";
 
 /// How many changes per kind a watch may have missed before it must list again: few objects live in such a cluster.
 const HISTORY: usize = 200;
-
-/// Annotation keys of etcd pods.
-const ETCD_CLUSTER_ID: &str = "etcd.inmemory.infrastructure.cluster.x-k8s.io/cluster-id";
-const ETCD_MEMBER_ID: &str = "etcd.inmemory.infrastructure.cluster.x-k8s.io/member-id";
 
 /// A workload cluster as the DevMachine controller looks at it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,32 +63,6 @@ pub(super) struct Workload {
     writer: Writer,
 }
 
-/// A machine that takes part in a workload cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Member {
-    /// The DevMachine's name.
-    pub machine: String,
-    /// The Node's name.
-    pub node: String,
-    /// The provider id.
-    pub provider_id: String,
-    /// The Kubernetes version, with the leading `v`.
-    pub version: String,
-    /// Whether it belongs to the control plane.
-    pub control_plane: bool,
-}
-
-impl Member {
-    fn facts(&self) -> NodeFacts<'_> {
-        NodeFacts {
-            name: &self.node,
-            provider_id: &self.provider_id,
-            version: &self.version,
-            control_plane: self.control_plane,
-        }
-    }
-}
-
 impl Workload {
     /// Starts an empty cluster.
     pub async fn start(key: Key, endpoint: Endpoint, tools: Tools) -> Result<Self, Error> {
@@ -106,9 +76,7 @@ impl Workload {
     /// Starts a copy; its endpoint is opened again if API servers run.
     pub async fn restore(key: Key, snapshot: WorkloadSnapshot, tools: Tools) -> Result<Self, Error> {
         let workload = Self::build(key, tools, snapshot.state, snapshot.etcd, snapshot.storage).await?;
-        if !workload.shared.state.lock().api_servers.is_empty() {
-            workload.open().await?;
-        }
+        workload.shared.settle_door().await?;
         Ok(workload)
     }
 
@@ -173,7 +141,7 @@ impl Workload {
         let state = self.shared.state.lock();
         ClusterView {
             endpoint: state.endpoint.clone(),
-            serving: !state.api_servers.is_empty(),
+            serving: self.shared.serves(&state),
             initialized_by: state.initialized_by.clone(),
             client_authority: state
                 .api_identity
@@ -195,12 +163,14 @@ impl Workload {
             }
             std::mem::replace(&mut state.endpoint, endpoint)
         };
-        let serving = self.view().serving;
-        if serving {
-            self.shared.tools.endpoints.close(&old);
-            self.open().await?;
-        }
-        Ok(())
+        self.shared.tools.endpoints.close(&old);
+        self.shared.settle_door().await
+    }
+
+    /// What is wrong with the cluster by its switches.
+    pub async fn set_faults(&self, faults: ClusterFaults) -> Result<(), Error> {
+        self.shared.state.lock().faults = faults;
+        self.shared.settle_door().await
     }
 
     /// Ends the cluster: closes its endpoint and forgets everything.
@@ -216,6 +186,18 @@ impl Workload {
         self.server.shutdown();
     }
 
+    /// What `kubeadm init` has stored, or others have made of it since; none before the first machine is up.
+    pub async fn configuration(&self) -> Result<Option<Value>, Error> {
+        let map = self
+            .writer
+            .get_in::<ConfigMap>("kube-system", "kubeadm-config")
+            .await?;
+        let text = map
+            .and_then(|map| map.data)
+            .and_then(|mut data| data.remove("ClusterConfiguration"));
+        Ok(text.and_then(|text| serde_saphyr::from_str(&text).ok()))
+    }
+
     /// The bootstrap token of that id, if its Secret exists.
     pub async fn token(&self, id: &str) -> Result<Option<TokenSecret>, Error> {
         let name = format!("bootstrap-token-{id}");
@@ -223,185 +205,6 @@ impl Workload {
         Ok(secret
             .filter(|secret| secret.type_.as_deref() == Some("bootstrap.kubernetes.io/token"))
             .map(token_of))
-    }
-
-    /// A machine becomes a Node. With the data of `kubeadm init` it becomes the cluster's first one.
-    pub async fn become_node(&self, member: &Member, data: Option<&BootstrapData>) -> Result<(), Error> {
-        let registration = data.map_or_else(NodeRegistration::default, |data| {
-            data.kubeadm.registration.clone()
-        });
-        let node = node_objects::node(&member.facts(), &registration, self.shared.tools.clock.now());
-        self.writer.create_global::<Node>(node).await?;
-        if let Some((data, Mode::Init { cluster })) = data.map(|data| (data, &data.kubeadm.mode)) {
-            let mut state = self.shared.state.lock();
-            state.initialized_by = Some(member.machine.clone());
-            state.configuration = Some(cluster.clone());
-            state.skip_phases = data.kubeadm.skip_phases.clone();
-        }
-        Ok(())
-    }
-
-    /// The etcd member of a node starts. Without an authority of its own the cluster uses somebody else's etcd.
-    pub async fn start_etcd(&self, member: &Member, authority: Option<&AuthorityFiles>) -> Result<(), Error> {
-        let Some(authority) = authority.filter(|authority| !authority.key.is_empty()) else {
-            return Ok(());
-        };
-        let host = self.shared.state.lock().endpoint.host.clone();
-        let identity = self
-            .shared
-            .tools
-            .issue(|issuance| Identity::etcd_member(authority, &member.node, &host, issuance))?;
-        self.shared
-            .state
-            .lock()
-            .etcd_identities
-            .insert(member.node.clone(), identity);
-        let (cluster_id, id) = {
-            let mut etcd = self.shared.etcd.lock();
-            let id = etcd.start(&member.node, || self.shared.tools.randomness.next_u64());
-            (etcd.id(), id)
-        };
-        let annotations = [
-            (ETCD_CLUSTER_ID, cluster_id.to_string()),
-            (ETCD_MEMBER_ID, id.to_string()),
-        ];
-        self.create_pod(ETCD, member, &annotations).await
-    }
-
-    /// The API server, scheduler and controller manager of a node start; the first API server opens the endpoint.
-    pub async fn start_api_server(
-        &self,
-        member: &Member,
-        cluster: &str,
-        authorities: &Authorities,
-    ) -> Result<(), Error> {
-        self.use_authority(&authorities.cluster)?;
-        self.write_kubeadm_objects(member, cluster, &authorities.cluster)
-            .await?;
-        self.create_pod(API_SERVER, member, &[]).await?;
-        self.create_pod(SCHEDULER, member, &[]).await?;
-        self.create_pod(CONTROLLER_MANAGER, member, &[]).await?;
-        self.resume_api_server(&member.node).await
-    }
-
-    /// The process of a node's API server runs (again).
-    pub async fn resume_api_server(&self, node: &str) -> Result<(), Error> {
-        self.shared.state.lock().api_servers.insert(node.to_owned());
-        self.open().await
-    }
-
-    /// The process of a node's API server stops; the last one closes the endpoint.
-    pub async fn stop_api_server(&self, node: &str) {
-        let _door = self.shared.door.lock().await;
-        let last = {
-            let mut state = self.shared.state.lock();
-            state.api_servers.remove(node) && state.api_servers.is_empty()
-        };
-        if last {
-            let endpoint = self.view().endpoint;
-            self.shared.tools.endpoints.close(&endpoint);
-        }
-    }
-
-    /// Accepts clients of this authority, and shows a certificate of it; again only if it changed.
-    pub fn use_authority(&self, authority: &AuthorityFiles) -> Result<(), Error> {
-        let host = {
-            let state = self.shared.state.lock();
-            if state
-                .api_identity
-                .as_ref()
-                .is_some_and(|old| old.client_authority() == authority.certificate)
-            {
-                return Ok(());
-            }
-            state.endpoint.host.clone()
-        };
-        let identity = self
-            .shared
-            .tools
-            .issue(|issuance| Identity::api_server(authority, &host, issuance))?;
-        self.shared.state.lock().api_identity = Some(identity);
-        Ok(())
-    }
-
-    /// A machine goes: first its Node, then what ran on it.
-    pub async fn remove(&self, node: &str) -> Result<(), Error> {
-        self.writer.delete_global::<Node>(node).await?;
-        self.delete_pod(ETCD, node).await?;
-        self.shared.etcd.lock().stop(node);
-        self.shared.state.lock().etcd_identities.remove(node);
-        self.delete_pod(API_SERVER, node).await?;
-        self.stop_api_server(node).await;
-        self.delete_pod(SCHEDULER, node).await?;
-        self.delete_pod(CONTROLLER_MANAGER, node).await
-    }
-
-    async fn open(&self) -> Result<(), Error> {
-        let _door = self.shared.door.lock().await;
-        let endpoint = {
-            let state = self.shared.state.lock();
-            if state.api_servers.is_empty() {
-                return Ok(());
-            }
-            state.endpoint.clone()
-        };
-        let backend: Arc<dyn Backend> = self.shared.clone();
-        self.shared
-            .tools
-            .endpoints
-            .open(&endpoint, backend)
-            .await
-            .map_err(|source| Error::Listen {
-                cluster: self.shared.key.clone(),
-                endpoint: endpoint.to_string(),
-                source,
-            })
-    }
-
-    async fn write_kubeadm_objects(
-        &self,
-        member: &Member,
-        cluster: &str,
-        authority: &AuthorityFiles,
-    ) -> Result<(), Error> {
-        let state = self.shared.state.lock().clone();
-        if state.objects_written {
-            return Ok(());
-        }
-        let facts = InitFacts {
-            configuration: state.configuration.as_ref(),
-            skip_phases: &state.skip_phases,
-            cluster,
-            version: &member.version,
-            endpoint: &state.endpoint.to_string(),
-            authority: &authority.certificate,
-        };
-        kubeadm_objects::create(&self.writer, &facts).await?;
-        let mut state = self.shared.state.lock();
-        state.objects_written = true;
-        state.initialized_by.get_or_insert_with(|| member.machine.clone());
-        Ok(())
-    }
-
-    async fn create_pod(
-        &self,
-        component: &str,
-        member: &Member,
-        annotations: &[(&str, String)],
-    ) -> Result<(), Error> {
-        let pod = static_pod(
-            component,
-            &member.facts(),
-            annotations,
-            self.shared.tools.clock.now(),
-        );
-        self.writer.create_in::<Pod>("kube-system", pod).await
-    }
-
-    async fn delete_pod(&self, component: &str, node: &str) -> Result<(), Error> {
-        self.writer
-            .delete_in::<Pod>("kube-system", &pod_name(component, node))
-            .await
     }
 }
 

@@ -7,15 +7,20 @@ use std::{
 
 use capi_runtime::Key;
 use embedded_apiserver::Server;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use serde_json::Value;
 
-use crate::backend::{
-    endpoints::{Backend, Endpoint},
-    etcd::EtcdCluster,
-    tls::Identity,
-    world::Tools,
+use crate::{
+    backend::{
+        endpoints::{Backend, Endpoint},
+        etcd::EtcdCluster,
+        tls::Identity,
+        world::Tools,
+    },
+    error::Error,
+    faults::ClusterFaults,
 };
 
 /// What changes in the life of a workload cluster, besides its objects and etcd.
@@ -31,6 +36,10 @@ pub(in crate::backend) struct State {
     pub(super) api_servers: BTreeSet<String>,
     pub(super) api_identity: Option<Identity>,
     pub(super) etcd_identities: BTreeMap<String, Identity>,
+    /// What is wrong with the cluster as a whole.
+    pub(super) faults: ClusterFaults,
+    /// The Nodes whose machines are gone, and when the node controller notices.
+    pub(super) gone: BTreeMap<String, Timestamp>,
 }
 
 /// What connections to the cluster need; outlives none of them.
@@ -45,6 +54,36 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Whether any API server answers at the endpoint. Each asks the etcd member beside it, unless etcd is elsewhere.
+    pub(super) fn serves(&self, state: &State) -> bool {
+        let etcd = self.etcd.lock();
+        let works = |node: &String| etcd.id() == 0 || etcd.serves(node);
+        !state.faults.endpoint_unreachable && state.api_servers.iter().any(works)
+    }
+
+    /// Opens the endpoint if an API server answers there, else closes it.
+    pub(in crate::backend) async fn settle_door(self: &Arc<Self>) -> Result<(), Error> {
+        let _door = self.door.lock().await;
+        let (endpoint, serves) = {
+            let state = self.state.lock();
+            (state.endpoint.clone(), self.serves(&state))
+        };
+        if !serves {
+            self.tools.endpoints.close(&endpoint);
+            return Ok(());
+        }
+        let backend: Arc<dyn Backend> = self.clone();
+        self.tools
+            .endpoints
+            .open(&endpoint, backend)
+            .await
+            .map_err(|source| Error::Listen {
+                cluster: self.key.clone(),
+                endpoint: endpoint.to_string(),
+                source,
+            })
+    }
+
     /// The etcd membership.
     pub(in crate::backend) fn etcd(&self) -> Arc<Mutex<EtcdCluster>> {
         self.etcd.clone()

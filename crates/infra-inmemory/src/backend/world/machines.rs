@@ -12,9 +12,10 @@ use crate::{
             BootstrapData,
             join::{Authorities, AuthorityFiles},
         },
-        workload::{Member, Workload},
+        workload::{Member, Started, Workload},
     },
     error::Error,
+    faults::MachineFaults,
 };
 
 /// How far a simulated machine has come.
@@ -30,6 +31,32 @@ pub struct SimulatedMachine {
     pub etcd: bool,
     /// Its API server was started.
     pub api_server: bool,
+    /// What is wrong with it by its switches.
+    pub faults: MachineFaults,
+    /// What is wrong with it besides: set by [`World::inject`].
+    pub injected: MachineFaults,
+}
+
+impl SimulatedMachine {
+    /// A machine that was just ordered.
+    pub fn ordered(cluster: Key, created_at: Timestamp) -> Self {
+        Self {
+            cluster,
+            created_at,
+            node: None,
+            etcd: false,
+            api_server: false,
+            faults: MachineFaults::default(),
+            injected: MachineFaults::default(),
+        }
+    }
+
+    fn started(&self) -> Started {
+        Started {
+            etcd: self.etcd,
+            api_server: self.api_server,
+        }
+    }
 }
 
 /// What is known of a machine's Node.
@@ -39,6 +66,7 @@ pub struct NodeRecord {
     pub name: String,
     /// When it registered.
     pub joined_at: Timestamp,
+    uid: String,
     version: String,
     control_plane: bool,
     provider_id: String,
@@ -51,6 +79,7 @@ impl NodeRecord {
         Self {
             name: name.to_owned(),
             joined_at,
+            uid: String::new(),
             version: "v1.35.0".to_owned(),
             control_plane: false,
             provider_id: format!("in-memory://{name}"),
@@ -69,6 +98,8 @@ pub struct NodeOrder {
     pub version: String,
     /// Whether it belongs to the control plane.
     pub control_plane: bool,
+    /// Whether kubeadm makes it a member of etcd: a control-plane machine that joins for the first time.
+    pub joins_etcd: bool,
 }
 
 impl World {
@@ -84,13 +115,7 @@ impl World {
 
     /// Orders a machine; a known one stays as it is.
     pub fn create_machine(&self, machine: &Key, cluster: &Key) {
-        let created = SimulatedMachine {
-            cluster: cluster.clone(),
-            created_at: self.tools.clock.now(),
-            node: None,
-            etcd: false,
-            api_server: false,
-        };
+        let created = SimulatedMachine::ordered(cluster.clone(), self.tools.clock.now());
         self.inventory
             .lock()
             .machines
@@ -107,16 +132,19 @@ impl World {
     ) -> Result<(), Error> {
         let workload = self.workload(&self.known(machine)?.cluster)?;
         let named = data.and_then(|data| data.kubeadm.registration.name.clone());
-        let record = NodeRecord {
+        let mut record = NodeRecord {
             name: named.unwrap_or_else(|| order.name.clone()),
             joined_at: self.tools.clock.now(),
+            uid: String::new(),
             version: order.version.clone(),
             control_plane: order.control_plane,
             provider_id: order.provider_id.clone(),
         };
-        workload.become_node(&member(machine, &record), data).await?;
+        record.uid = workload
+            .become_node(&member(machine, &record), data, order.joins_etcd)
+            .await?;
         self.update(machine, |known| known.node = Some(record));
-        Ok(())
+        self.settle(machine, false).await
     }
 
     /// A control-plane node's etcd member starts.
@@ -124,7 +152,7 @@ impl World {
         let (workload, member) = self.member(machine)?;
         workload.start_etcd(&member, authority).await?;
         self.update(machine, |known| known.etcd = true);
-        Ok(())
+        self.settle(machine, false).await
     }
 
     /// A control-plane node's API server starts.
@@ -133,32 +161,65 @@ impl World {
         let cluster = self.known(machine)?.cluster.name;
         workload.start_api_server(&member, &cluster, authorities).await?;
         self.update(machine, |known| known.api_server = true);
-        Ok(())
+        self.settle(machine, false).await
+    }
+
+    /// The switches of a machine say that this is wrong with it, and nothing else any more.
+    pub async fn set_faults(&self, machine: &Key, faults: &MachineFaults) -> Result<(), Error> {
+        self.known(machine)?;
+        self.update(machine, |known| known.faults = faults.clone());
+        self.settle(machine, true).await
+    }
+
+    /// This is wrong with a machine whatever its switches say: for those who drive the world themselves.
+    pub async fn inject(&self, machine: &Key, faults: &MachineFaults) -> Result<(), Error> {
+        self.known(machine)?;
+        self.update(machine, |known| known.injected = faults.clone());
+        self.settle(machine, true).await
     }
 
     /// The process of a node's API server ends, for as long as [`World::resume_api_server`] is not called.
     pub async fn stop_api_server(&self, machine: &Key) -> Result<(), Error> {
-        let (workload, member) = self.member(machine)?;
-        workload.stop_api_server(&member.node).await;
-        Ok(())
+        let down = MachineFaults {
+            api_server_down: true,
+            ..self.known(machine)?.injected
+        };
+        self.inject(machine, &down).await
     }
 
     /// The process of a node's API server runs again.
     pub async fn resume_api_server(&self, machine: &Key) -> Result<(), Error> {
-        let (workload, member) = self.member(machine)?;
-        workload.resume_api_server(&member.node).await
+        let up = MachineFaults {
+            api_server_down: false,
+            ..self.known(machine)?.injected
+        };
+        self.inject(machine, &up).await
     }
 
-    /// A machine goes, and takes its Node and everything that ran on it along.
+    /// A machine goes, and all that ran on it with it. What the cluster knows of it stays until somebody tidies up.
     pub async fn delete_machine(&self, machine: &Key) -> Result<(), Error> {
         let Some(known) = self.machine(machine) else {
             return Ok(());
         };
         let workload = self.inventory.lock().clusters.get(&known.cluster).cloned();
         if let (Some(workload), Some(node)) = (workload, &known.node) {
-            workload.remove(&node.name).await?;
+            workload.power_off(&node.name).await?;
         }
         self.inventory.lock().machines.remove(machine);
+        Ok(())
+    }
+
+    /// Brings what a machine runs, and what its cluster says of it, in line with what is wrong with it. `changed` tells
+    /// that this is something else than before; a machine that never had a fault has nothing to correct.
+    async fn settle(&self, machine: &Key, changed: bool) -> Result<(), Error> {
+        let known = self.known(machine)?;
+        let Some(node) = &known.node else { return Ok(()) };
+        let workload = self.workload(&known.cluster)?;
+        let (faults, started) = (known.faults.with(&known.injected), known.started());
+        workload.settle_processes(&node.name, started, &faults).await?;
+        if changed || faults != MachineFaults::default() {
+            workload.report(&node.name, started, &faults).await?;
+        }
         Ok(())
     }
 
@@ -187,6 +248,7 @@ fn member(machine: &Key, node: &NodeRecord) -> Member {
     Member {
         machine: machine.name.clone(),
         node: node.name.clone(),
+        uid: node.uid.clone(),
         provider_id: node.provider_id.clone(),
         version: node.version.clone(),
         control_plane: node.control_plane,

@@ -21,7 +21,7 @@ use super::{
     tls::Issuance,
     workload::{ClusterView, Workload, WorkloadSnapshot},
 };
-use crate::error::Error;
+use crate::{error::Error, faults::ClusterFaults};
 
 /// The ports of workload clusters, first and last.
 const PORTS: (u16, u16) = (20_000, 30_000);
@@ -185,7 +185,9 @@ impl World {
     pub async fn restore(&self, snapshot: WorldSnapshot) -> Result<(), Error> {
         for (key, cluster) in snapshot.clusters {
             let workload = Workload::restore(key.clone(), cluster, self.tools.clone()).await?;
-            self.inventory.lock().clusters.insert(key, Arc::new(workload));
+            let workload = Arc::new(workload);
+            workload.notice_those_gone();
+            self.inventory.lock().clusters.insert(key, workload);
         }
         let mut inventory = self.inventory.lock();
         inventory.machines = snapshot.machines;
@@ -272,6 +274,11 @@ impl World {
         }
     }
 
+    /// This is wrong with a cluster as a whole, and nothing else any more.
+    pub async fn set_cluster_faults(&self, cluster: &Key, faults: ClusterFaults) -> Result<(), Error> {
+        self.workload(cluster)?.set_faults(faults).await
+    }
+
     /// A workload cluster as it is.
     pub fn cluster(&self, cluster: &Key) -> Option<ClusterView> {
         self.inventory
@@ -302,6 +309,11 @@ impl World {
             .clusters
             .get(cluster)
             .map(|workload| workload.etcd())
+    }
+
+    /// The ClusterConfiguration that a workload cluster holds for machines that join.
+    pub async fn configuration(&self, cluster: &Key) -> Result<Option<serde_json::Value>, Error> {
+        self.workload(cluster)?.configuration().await
     }
 
     /// The bootstrap token of that id in a workload cluster.

@@ -27,6 +27,7 @@ use crate::{
     api::{DEV_CLUSTER_FINALIZER, DevCluster},
     backend::{Endpoint, World},
     error::Error,
+    faults,
 };
 
 /// The controller, ready to be registered.
@@ -141,6 +142,7 @@ impl DevClusterReconciler {
                 wanted_port,
                 host,
                 moved,
+                switches,
             } => {
                 let others = ctx.store::<DevCluster>().list(None);
                 let taken: BTreeSet<u16> = others.iter().filter_map(|other| plan::port(other)).collect();
@@ -150,6 +152,7 @@ impl DevClusterReconciler {
                     port: reserved.port,
                 };
                 self.world.ensure_cluster(cluster, &endpoint).await?;
+                self.world.set_cluster_faults(cluster, switches.faults).await?;
                 if moved {
                     redirect_kubeconfig(ctx, cluster, &endpoint).await?;
                 }
@@ -158,7 +161,11 @@ impl DevClusterReconciler {
                 {
                     self.world.use_authority(cluster, &authority)?;
                 }
-                let after = taken_in_charge(before, DEV_CLUSTER_FINALIZER, ctx.now());
+                let mut after = taken_in_charge(before, DEV_CLUSTER_FINALIZER, ctx.now());
+                match faults::cluster_condition(&switches) {
+                    Some(draft) => conditions::set(&mut after, draft, ctx.now()),
+                    None => conditions::remove(&mut after, faults::CONDITION),
+                };
                 ctx.patch(before, &plan::provisioned(after, cluster, &endpoint))
                     .await?;
             }

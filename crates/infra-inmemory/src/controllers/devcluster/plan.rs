@@ -8,6 +8,7 @@ use capi_runtime::Key;
 use crate::{
     api::{DevCluster, DevInitializationStatus, LISTENER_ANNOTATION},
     backend::Endpoint,
+    faults::{self, ClusterFaults, Switches},
 };
 
 /// A DevCluster and what surrounds it.
@@ -34,6 +35,8 @@ pub enum Plan {
         host: String,
         /// The cluster was reached at another address of this provider before.
         moved: bool,
+        /// What users have broken.
+        switches: Switches<ClusterFaults>,
     },
 }
 
@@ -72,6 +75,7 @@ pub fn plan(observed: &Observed) -> Plan {
         wanted_port: port(&observed.dev_cluster),
         host,
         moved,
+        switches: faults::of_cluster(observed.dev_cluster.metadata.annotations.as_ref()),
     }
 }
 
@@ -130,6 +134,7 @@ mod tests {
             wanted_port,
             host: host.to_owned(),
             moved,
+            switches: Switches::default(),
         };
         for (endpoint, was_provisioned, want) in [
             (None, false, provision(None, "10.0.0.2", false)),
@@ -157,6 +162,17 @@ mod tests {
         ] {
             assert_eq!(plan(&observed(endpoint, was_provisioned)), want, "{endpoint:?}");
         }
+    }
+
+    #[test]
+    fn the_endpoint_switch_is_part_of_the_plan() {
+        let mut broken = observed(None, false);
+        let switch = (faults::ENDPOINT.to_owned(), faults::UNREACHABLE.to_owned());
+        broken.dev_cluster.metadata.annotations = Some([switch].into());
+        let Plan::Provision { switches, .. } = plan(&broken) else {
+            panic!("not supported")
+        };
+        assert!(switches.faults.endpoint_unreachable);
     }
 
     #[test]

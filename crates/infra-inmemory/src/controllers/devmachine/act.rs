@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::{BOOTSTRAPPED_ANNOTATION, DevInitializationStatus, DevMachine},
-    backend::{NodeOrder, World},
+    backend::{NodeOrder, World, guest::BootstrapData},
     error::Error,
 };
 
@@ -43,7 +43,9 @@ pub async fn act(
 /// What a condition says about a failed step: the cause, if it is one that a user can do something about.
 fn told(error: &Error) -> String {
     match error {
-        Error::Listen { .. } | Error::Certificate { .. } | Error::Tls { .. } => error.to_string(),
+        Error::Listen { .. } | Error::Certificate { .. } | Error::Tls { .. } | Error::Etcd { .. } => {
+            error.to_string()
+        }
         _ => String::new(),
     }
 }
@@ -64,6 +66,7 @@ async fn take(world: &World, observed: &Observed, action: &Action) -> Result<(),
             world.create_machine(&machine, &Key::of(&observed.cluster));
             Ok(())
         }
+        Action::SetFaults(faults) => world.set_faults(&machine, faults).await,
         Action::BecomeNode(data) => {
             let earlier = observed
                 .machine
@@ -75,12 +78,23 @@ async fn take(world: &World, observed: &Observed, action: &Action) -> Result<(),
                 provider_id: provider_id(&observed.dev_machine),
                 version: observed.machine.spec.version.clone().unwrap_or_default(),
                 control_plane: observed.is_control_plane(),
+                joins_etcd: joins_etcd(observed, data.as_deref()),
             };
             world.become_node(&machine, &order, data.as_deref()).await
         }
         Action::StartEtcd => world.start_etcd(&machine, authorities()?.etcd.as_ref()).await,
         Action::StartApiServer => world.start_api_server(&machine, authorities()?).await,
     }
+}
+
+/// Whether a machine that becomes a node also becomes a member of etcd: a control-plane machine that kubeadm joins to a
+/// cluster with etcd of its own. One that is rebuilt was a member before.
+fn joins_etcd(observed: &Observed, data: Option<&BootstrapData>) -> bool {
+    let guest = observed.guest.as_ref();
+    let authorities = guest.and_then(|guest| guest.authorities.as_ref()?.as_ref().ok());
+    !observed.was_bootstrapped()
+        && data.is_some_and(|data| data.is_control_plane() && !data.is_init())
+        && authorities.is_some_and(|authorities| authorities.etcd.is_some())
 }
 
 fn provider_id(dev_machine: &DevMachine) -> String {
@@ -121,6 +135,7 @@ async fn report(ctx: &Context, observed: &Observed, plan: &Plan, mut after: DevM
     }
     foresee_generation(before, &mut after);
     conditions::write(&mut after, &plan.states, ctx.now());
+    conditions::write_faults(&mut after, plan.faults.clone(), ctx.now());
     ctx.patch(before, &after).await?;
     if plan.mark_bootstrapped {
         let mut marked: Machine = observed.machine.clone();

@@ -8,7 +8,7 @@ use capi_api::conditions::{
 };
 use jiff::Timestamp;
 
-use crate::api::DevMachine;
+use crate::{api::DevMachine, faults};
 
 /// A part of a simulated machine; each has a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +56,8 @@ pub enum State {
     WaitingFor(Part),
     /// It is starting.
     Starting,
+    /// It does not start because of a switch; says which.
+    Held(String),
     /// The machine runs, but cloud-init or kubeadm failed on it; says why.
     BootstrapFailed(String),
     /// Something is wrong with this provider or its settings; says what, if a user can change it.
@@ -75,6 +77,7 @@ impl State {
             Self::WaitingFor(Part::Vm) => waits("WaitingForVMProvisioned"),
             Self::WaitingFor(_) => waits("WaitingForNodeProvisioned"),
             Self::Starting => waits("WaitingForStartupTimeout"),
+            Self::Held(message) => Draft::is_false(type_, "WaitingForStartupTimeout", message),
             Self::BootstrapFailed(message) => Draft::is_false(type_, "BootstrapFailed", message),
             Self::Failed(message) => {
                 let message = if message.is_empty() { CHECK_LOGS } else { message };
@@ -92,6 +95,12 @@ impl State {
             Self::WaitingForControlPlane => waits("WaitingControlPlaneInitialized"),
             Self::WaitingForBootstrapData => waits("WaitingForBootstrapData"),
             Self::Starting => waits("WaitingForStartupTimeout"),
+            Self::Held(message) => Some(v1beta1::is_false(
+                part.condition(),
+                "WaitingForStartupTimeout",
+                Severity::Info,
+                message,
+            )),
             Self::BootstrapFailed(message) => Some(v1beta1::is_false(
                 part.condition(),
                 "BootstrapFailed",
@@ -101,6 +110,14 @@ impl State {
             Self::WaitingFor(_) | Self::Failed(_) => None,
         }
     }
+}
+
+/// Writes what the switches do; nothing is left of it once none is set.
+pub fn write_faults(machine: &mut DevMachine, draft: Option<Draft>, now: Timestamp) {
+    match draft {
+        Some(draft) => conditions::set(machine, draft, now),
+        None => conditions::remove(machine, faults::CONDITION),
+    };
 }
 
 /// Writes the parts' states, and Ready as their summary, in both forms.

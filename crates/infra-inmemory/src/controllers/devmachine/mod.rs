@@ -16,6 +16,7 @@ use capi_api::core::v1beta2::{Cluster, Machine};
 use capi_runtime::{Context, Controller, Failure, Key, Next, Reconciler, Stores, meta, owners_of_kind};
 
 use self::observe::Sight;
+pub(crate) use self::timing::parse_go_duration;
 pub use self::{
     conditions::{Part, State},
     timing::TimingError,

@@ -23,6 +23,7 @@ use crate::{
     },
     controllers::{devcluster, secrets},
     error::Error,
+    faults,
 };
 
 /// What there is to see.
@@ -89,6 +90,8 @@ pub async fn observe(
         && endpoint.host == world.host()
     {
         world.ensure_cluster(&cluster_key, &endpoint).await?;
+        let faults = faults::of_cluster(dev_cluster.metadata.annotations.as_ref()).faults;
+        world.set_cluster_faults(&cluster_key, faults).await?;
     }
     let mut observed = Observed {
         dev_machine: dev_machine.clone(),
@@ -140,6 +143,19 @@ async fn guest(ctx: &Context, world: &World, observed: &Observed, cluster: &Key)
         && let Some(token) = world.token(cluster, id).await?
     {
         facts.tokens.insert(id.to_owned(), token);
+    }
+    if joins && observed.is_control_plane() {
+        let configuration = world.configuration(cluster).await?;
+        facts.kubernetes_version = configuration
+            .as_ref()
+            .and_then(|configuration| configuration["kubernetesVersion"].as_str())
+            .map(str::to_owned);
+        let etcd = world.etcd(cluster).filter(|etcd| etcd.lock().id() != 0);
+        let named = data
+            .as_ref()
+            .and_then(|data| data.as_ref().ok()?.kubeadm.registration.name.clone());
+        let node = named.unwrap_or_else(|| Key::of(&observed.dev_machine).name);
+        facts.etcd_problem = etcd.and_then(|etcd| etcd.lock().may_join(&node).err());
     }
     Ok(Guest {
         data,

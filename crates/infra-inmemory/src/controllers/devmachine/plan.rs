@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use capi_api::{
-    conditions,
+    conditions::{self, Draft},
     core::v1beta2::{Cluster, Machine},
     labels,
 };
@@ -14,7 +14,7 @@ use super::{
     timing::startup_delay,
 };
 use crate::{
-    api::{BOOTSTRAPPED_ANNOTATION, DevMachine, InMemoryMachineBackendSpec},
+    api::{BOOTSTRAPPED_ANNOTATION, DevMachine, InMemoryComponent, InMemoryMachineBackendSpec},
     backend::{
         SimulatedMachine,
         guest::{
@@ -22,6 +22,7 @@ use crate::{
             join::{Authorities, ClusterFacts, check_init, check_join},
         },
     },
+    faults::{self, EtcdFault, MachineFaults, NodeFault, Stage, Switches},
 };
 
 /// How often kubeadm looks again for a cluster that it cannot join.
@@ -64,6 +65,8 @@ pub struct Guest {
 pub enum Action {
     /// The virtual machine is ordered.
     CreateVm,
+    /// This is wrong with the machine from now on.
+    SetFaults(MachineFaults),
     /// The machine becomes a Node, by kubeadm with this data; without data it is rebuilt as it was.
     BecomeNode(Option<Box<BootstrapData>>),
     /// The etcd member starts.
@@ -76,7 +79,7 @@ impl Action {
     /// The part whose condition tells if the action fails.
     pub fn part(&self) -> Part {
         match self {
-            Self::CreateVm => Part::Vm,
+            Self::CreateVm | Self::SetFaults(_) => Part::Vm,
             Self::BecomeNode(_) => Part::Node,
             Self::StartEtcd => Part::Etcd,
             Self::StartApiServer => Part::ApiServer,
@@ -95,6 +98,8 @@ pub struct Plan {
     pub provisioned: bool,
     /// The owner is told that the machine became a node once.
     pub mark_bootstrapped: bool,
+    /// What the machine's switches do, if any is set.
+    pub faults: Option<Draft>,
     /// When to look again, if nothing happens before.
     pub next: Option<Duration>,
 }
@@ -146,15 +151,68 @@ impl Observed {
             == Some(true)
     }
 
+    /// What its switches say; data that is lost stays lost.
+    fn switches(&self) -> Switches<MachineFaults> {
+        let mut switches = faults::of_machine(self.dev_machine.metadata.annotations.as_ref());
+        if self.lost_data_before() {
+            switches.faults.etcd = Some(EtcdFault::Lost);
+        }
+        switches
+    }
+
+    fn lost_data_before(&self) -> bool {
+        let told = conditions::get(&self.dev_machine, faults::CONDITION);
+        told.is_some_and(|told| told.reason == faults::ETCD_DATA_LOST)
+    }
+
+    /// A part's own delay and the one that a switch adds.
+    fn delay(&self, component: Option<&InMemoryComponent>, field: &str) -> Result<SignedDuration, String> {
+        let own = startup_delay(component, self.uid(), field)
+            .map_err(|error| format!("spec.backend.inMemory.{field}: {error}"))?;
+        Ok(own.saturating_add(self.switches().faults.slow.unwrap_or_default()))
+    }
+
+    /// Why a part does not start, if a switch holds it back. One that ran before is not held back, but broken.
+    fn held(&self, part: Part) -> Option<State> {
+        let faults = self.switches().faults;
+        let (holds, key, value, effect) = match part {
+            Part::Vm => (
+                faults.never_boots && !self.was_provisioned(),
+                faults::VM,
+                faults::NEVER_BOOTS,
+                "the machine is never provisioned",
+            ),
+            Part::Node => (
+                faults.node == Some(NodeFault::NeverJoins),
+                faults::NODE,
+                faults::NEVER_JOINS,
+                "the machine runs, but no Node appears",
+            ),
+            Part::Etcd => {
+                let value = match faults.etcd {
+                    Some(EtcdFault::Lost) => faults::LOST,
+                    _ => faults::DOWN,
+                };
+                let effect = "the machine's etcd member does not start";
+                (faults.etcd.is_some(), faults::ETCD, value, effect)
+            }
+            Part::ApiServer => (
+                faults.api_server_down,
+                faults::API_SERVER,
+                faults::DOWN,
+                "the machine's API server does not start",
+            ),
+        };
+        (holds && !self.was_bootstrapped()).then(|| State::Held(faults::told(key, value, effect)))
+    }
+
     /// When the virtual machine runs, or ran.
     fn boots_at(&self, now: Timestamp) -> Result<Timestamp, String> {
         let created = self.simulated.as_ref().map_or(now, |machine| machine.created_at);
         if self.was_bootstrapped() {
             return Ok(created);
         }
-        let delay = startup_delay(self.settings().vm.as_ref(), self.uid(), "vm")
-            .map_err(|e| format!("spec.backend.inMemory.vm: {e}"))?;
-        let boots_at = created + delay;
+        let boots_at = created + self.delay(self.settings().vm.as_ref(), "vm")?;
         // The world was lost after the machine had been reported as running: it does not stop running for that.
         if self.was_provisioned() && boots_at > now {
             let condition = conditions::get(&self.dev_machine, Part::Vm.condition());
@@ -171,8 +229,7 @@ impl Observed {
         if self.was_bootstrapped() {
             return Ok(boots_at);
         }
-        let delay = startup_delay(self.settings().node.as_ref(), self.uid(), "node");
-        Ok(boots_at + delay.map_err(|error| format!("spec.backend.inMemory.node: {error}"))?)
+        Ok(boots_at + self.delay(self.settings().node.as_ref(), "node")?)
     }
 
     /// When etcd or the API server of a node should run.
@@ -185,8 +242,7 @@ impl Observed {
         if self.was_bootstrapped() {
             return Ok(joined_at);
         }
-        let delay = startup_delay(component.as_ref(), self.uid(), field);
-        Ok(joined_at + delay.map_err(|error| format!("spec.backend.inMemory.{field}: {error}"))?)
+        Ok(joined_at + self.delay(component.as_ref(), field)?)
     }
 
     /// What keeps the machine from being created, if anything.
@@ -219,19 +275,43 @@ pub fn needs_guest(observed: &Observed, now: Timestamp) -> bool {
     }
     let is_due = |due: Result<Timestamp, String>| due.is_ok_and(|due| due <= now);
     match simulated.and_then(|machine| machine.node.as_ref()) {
+        None if observed
+            .held(Part::Vm)
+            .or_else(|| observed.held(Part::Node))
+            .is_some() =>
+        {
+            false
+        }
         None => is_due(observed.node_due(now)),
         Some(node) => simulated
             .filter(|_| observed.is_control_plane())
             .is_some_and(|machine| {
-                (!machine.etcd && is_due(observed.component_due(Part::Etcd, node.joined_at)))
-                    || (!machine.api_server
-                        && is_due(observed.component_due(Part::ApiServer, node.joined_at)))
+                let missing = [(Part::Etcd, machine.etcd), (Part::ApiServer, machine.api_server)];
+                missing.into_iter().any(|(part, runs)| {
+                    let due = || is_due(observed.component_due(part, node.joined_at));
+                    !runs && observed.held(part).is_none() && due()
+                })
             }),
     }
 }
 
 /// What to do for a DevMachine at `now`.
 pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
+    let mut plan = plan_parts(observed, now);
+    let runs = |wanted: Part| plan.states.contains(&(wanted, State::Provisioned));
+    let stage = Stage {
+        booted: runs(Part::Vm),
+        joined: runs(Part::Node),
+        control_plane: observed.is_control_plane(),
+    };
+    let switches = observed.switches();
+    let lost =
+        switches.faults.etcd == Some(EtcdFault::Lost) && (runs(Part::Etcd) || observed.lost_data_before());
+    plan.faults = faults::machine_condition(&switches, stage, lost);
+    plan
+}
+
+fn plan_parts(observed: &Observed, now: Timestamp) -> Plan {
     let parts = Part::all(observed.is_control_plane());
     let mut plan = Plan::default();
     // A machine that exists is not put back behind the gates it once passed.
@@ -241,6 +321,15 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
     }
     if observed.simulated.is_none() {
         plan.actions.push(Action::CreateVm);
+    }
+    let faults = observed.switches().faults;
+    let known = observed.simulated.as_ref().map(|machine| machine.faults.clone());
+    if known.unwrap_or_default() != faults {
+        plan.actions.push(Action::SetFaults(faults));
+    }
+    if let Some(held) = observed.held(Part::Vm) {
+        plan.states = following(parts, Part::Vm, held);
+        return plan;
     }
     match observed.boots_at(now) {
         Ok(boots_at) if boots_at <= now => {}
@@ -299,6 +388,9 @@ fn plan_node(observed: &Observed, now: Timestamp, plan: &mut Plan) -> Result<Tim
         plan.actions.push(Action::BecomeNode(data.map(Box::new)));
         return Ok(now);
     }
+    if let Some(held) = observed.held(Part::Node) {
+        return Err(held);
+    }
     let due = observed.node_due(now).map_err(State::Failed)?;
     if due > now {
         plan.wait_until(due, now);
@@ -322,9 +414,10 @@ fn plan_node(observed: &Observed, now: Timestamp, plan: &mut Plan) -> Result<Tim
         return Err(State::BootstrapFailed(wrong_role(observed.is_control_plane())));
     }
     let name = observed.dev_machine.metadata.name.as_deref().unwrap_or_default();
+    let own = observed.machine.spec.version.as_deref();
     let checked = match data.kubeadm.mode {
         Mode::Init { .. } => check_init(name, &data, &guest.cluster, &authorities),
-        Mode::Join { .. } => check_join(&data, &guest.cluster, &authorities, now),
+        Mode::Join { .. } => check_join(&data, own, &guest.cluster, &authorities, now),
     };
     match checked {
         Ok(()) => {
@@ -382,6 +475,7 @@ fn plan_control_plane(observed: &Observed, joined_at: Timestamp, now: Timestamp,
             .and_then(|guest| guest.authorities.as_ref());
         let state = match observed.component_due(part, joined_at) {
             _ if runs => State::Provisioned,
+            _ if observed.held(part).is_some() => observed.held(part).unwrap_or(State::Starting),
             Err(message) => State::Failed(message),
             Ok(due) if due > now => {
                 plan.wait_until(due, now);

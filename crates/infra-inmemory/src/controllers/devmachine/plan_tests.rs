@@ -26,6 +26,7 @@ use crate::{
             join::{Authorities, AuthorityFiles, ClusterFacts, TokenSecret},
         },
     },
+    faults,
 };
 
 fn at(seconds: i64) -> Timestamp {
@@ -69,13 +70,7 @@ fn observed(control_plane: bool) -> Observed {
 }
 
 fn created(mut observed: Observed) -> Observed {
-    observed.simulated = Some(SimulatedMachine {
-        cluster: Key::new("ns", "c"),
-        created_at: at(0),
-        node: None,
-        etcd: false,
-        api_server: false,
-    });
+    observed.simulated = Some(SimulatedMachine::ordered(Key::new("ns", "c"), at(0)));
     observed
 }
 
@@ -348,6 +343,108 @@ fn a_setting_that_cannot_be_read_is_named() {
         message,
         "spec.backend.inMemory.vm: startupDuration `soon` is not a duration such as 10s or 1m30s"
     );
+}
+
+fn switched(mut observed: Observed, switches: &[(&str, &str)]) -> Observed {
+    let switches = switches
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    observed.dev_machine.metadata.annotations = Some(switches.collect());
+    observed
+}
+
+#[test]
+fn a_switch_holds_back_what_has_not_started_and_says_so() {
+    let never_boots = switched(observed(false), &[(faults::VM, faults::NEVER_BOOTS)]);
+    let first = plan(&never_boots, at(0));
+    assert_eq!(first.actions[0], Action::CreateVm);
+    let later = plan(&created(never_boots), at(600));
+    assert_eq!((later.provisioned, later.next), (false, None));
+    assert_eq!(
+        later.states[0].1,
+        State::Held("simulation.capi-rs.io/vm: never-boots is set: the machine is never provisioned".into())
+    );
+    assert_eq!(later.faults.unwrap().reason, faults::SWITCHES_SET);
+
+    let never_joins = switched(created(observed(false)), &[(faults::NODE, faults::NEVER_JOINS)]);
+    assert!(!needs_guest(&never_joins, at(600)));
+    let later = plan(&never_joins, at(600));
+    assert!(later.provisioned && matches!(later.states[1].1, State::Held(_)));
+
+    let no_etcd = switched(joined(observed(true), 12), &[(faults::ETCD, faults::LOST)]);
+    let later = plan(&with_guest(no_etcd, INIT), at(60));
+    assert_eq!(later.actions[1..], [Action::StartApiServer]);
+    assert!(matches!(later.states[2].1, State::Held(_)) && !later.mark_bootstrapped);
+    assert_eq!(
+        later.faults.unwrap().reason,
+        faults::SWITCHES_SET,
+        "there is no data to lose yet"
+    );
+}
+
+#[test]
+fn a_machine_without_its_switch_goes_on_at_once() {
+    let repaired = plan(&created(observed(false)), at(600));
+    assert!(repaired.provisioned);
+    assert_eq!(repaired.faults, None);
+}
+
+#[test]
+fn the_world_is_told_of_a_switch_once() {
+    let mut broken = switched(joined(observed(true), 12), &[(faults::API_SERVER, faults::DOWN)]);
+    let machine = broken.simulated.as_mut().unwrap();
+    (machine.etcd, machine.api_server) = (true, true);
+    let down = crate::faults::MachineFaults {
+        api_server_down: true,
+        ..Default::default()
+    };
+    let first = plan(&broken, at(60));
+    assert_eq!(first.actions, [Action::SetFaults(down.clone())]);
+    assert!(
+        first.states.iter().all(|(_, state)| *state == State::Provisioned),
+        "it was provisioned all the same"
+    );
+    broken.simulated.as_mut().unwrap().faults = down;
+    assert_eq!(plan(&broken, at(60)).actions, []);
+    broken.dev_machine.metadata.annotations = None;
+    assert_eq!(
+        plan(&broken, at(60)).actions,
+        [Action::SetFaults(Default::default())]
+    );
+}
+
+#[test]
+fn a_slow_machine_takes_longer_at_each_step() {
+    let slow = switched(created(observed(true)), &[(faults::SLOW, "30s")]);
+    assert_eq!(plan(&slow, at(10)).next, Some(Duration::from_secs(30)));
+    let joined = switched(joined(observed(true), 72), &[(faults::SLOW, "30s")]);
+    assert_eq!(
+        plan(&joined, at(72)).next,
+        Some(Duration::from_secs(32)),
+        "etcd comes first"
+    );
+}
+
+#[test]
+fn lost_data_stays_lost_without_its_switch_and_after_a_restart() {
+    let mut lost = joined(observed(true), 12);
+    let machine = lost.simulated.as_mut().unwrap();
+    (machine.etcd, machine.api_server) = (true, true);
+    let mut broken = switched(lost.clone(), &[(faults::ETCD, faults::LOST)]);
+    let told = plan(&broken, at(60)).faults.unwrap();
+    assert_eq!(told.reason, faults::ETCD_DATA_LOST);
+    super::conditions::write_faults(&mut broken.dev_machine, Some(told), at(60));
+    broken.dev_machine.metadata.annotations = None;
+    broken.simulated = None;
+    broken.machine.metadata.annotations = Some([(BOOTSTRAPPED_ANNOTATION.to_owned(), String::new())].into());
+    let rebuilt = plan(&with_guest(broken, INIT), at(90));
+    let kept = crate::faults::MachineFaults {
+        etcd: Some(crate::faults::EtcdFault::Lost),
+        ..Default::default()
+    };
+    assert_eq!(rebuilt.actions[..2], [Action::CreateVm, Action::SetFaults(kept)]);
+    assert_eq!(rebuilt.actions[3..], [Action::StartEtcd, Action::StartApiServer]);
+    assert_eq!(rebuilt.faults.unwrap().reason, faults::ETCD_DATA_LOST);
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn fraction(uid: &str, part: &str) -> f64 {
 }
 
 /// Reads durations as Go's `time.ParseDuration` does: `1h15m30.5s`, `-2ms`, `0`.
-fn parse_go_duration(text: &str) -> Option<SignedDuration> {
+pub(crate) fn parse_go_duration(text: &str) -> Option<SignedDuration> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
