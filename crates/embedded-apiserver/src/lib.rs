@@ -2,12 +2,12 @@
 //!
 //! One process, one node, in memory. [`Server`] is reached in process ([`Server::client`]), over any byte stream
 //! ([`Server::serve_pipe`]) and over HTTPS ([`Server::serve_https`]); kubectl and client-go understand it.
-//! Authorization is open: whoever can connect may do everything.
+//! By default whoever can connect may do everything; [`Builder::authorization`] puts a policy in force.
 //!
 //! Rooms: `http` reads requests and writes answers, `verbs` does what they ask, `registry` knows the kinds, `storage`
 //! holds the objects, `watch` streams changes, `gc` and `lifecycle` clean up behind deletions, `disruption`
 //! keeps budgets, `discovery` tells what
-//! there is, `transport` carries bytes, `webhooks` asks those outside. `schema`, `cel`, `table`, `patch`, `selector` and `fieldmanager` are pure rules.
+//! there is, `auth` knows users and what they may do, `csr` certificate signing requests, `crypto` keys, `transport` carries bytes, `webhooks` asks those outside. `schema`, `cel`, `table`, `patch`, `selector` and `fieldmanager` are pure rules.
 
 pub mod cel;
 pub mod fieldmanager;
@@ -16,6 +16,9 @@ pub mod schema;
 pub mod selector;
 pub mod table;
 
+mod auth;
+mod crypto;
+mod csr;
 mod discovery;
 mod disruption;
 mod gc;
@@ -30,6 +33,8 @@ mod verbs;
 mod watch;
 mod webhooks;
 
+pub use crate::auth::{Authentication, Authorization, ServiceAccounts, User};
+pub use crate::csr::CertificateAuthority;
 pub use crate::http::audit::{Audit, AuditEvent};
 pub use crate::http::body::ApiBody;
 pub use server::{BuildError, Builder, Server};

@@ -8,6 +8,10 @@ use seams::{SharedClock, SharedRandomness, SystemClock, SystemRandomness};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::rbac::bootstrap as policy;
+use crate::auth::service_account::Issuer;
+use crate::auth::{Auth, Authentication, Authorization, controllers};
+use crate::csr::{Authority, CertificateAuthority};
 use crate::http::audit::Audit;
 use crate::lifecycle::bootstrap;
 use crate::lifecycle::expiry::Expiry;
@@ -26,7 +30,10 @@ pub enum BuildError {
     /// The storage engine failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// A namespace that every server has could not be created.
+    /// A key or certificate that the host gave cannot be used.
+    #[error("{0}: the key given to the builder {1}")]
+    Key(&'static str, String),
+    /// An object that every server has could not be created.
     #[error("creating the initial objects: {0}")]
     Bootstrap(String),
 }
@@ -40,6 +47,9 @@ pub struct Builder {
     admission: Vec<Arc<dyn Admission>>,
     port_forward: Option<Arc<dyn PortForward>>,
     services: Option<Arc<dyn ServiceResolver>>,
+    authentication: Authentication,
+    authorization: Authorization,
+    certificate_authority: Option<CertificateAuthority>,
     options: Options,
 }
 
@@ -101,6 +111,31 @@ impl Builder {
         }
     }
 
+    /// Sets how users prove who they are. By default in-process clients may do everything, client certificates name users,
+    /// and bootstrap tokens are taken.
+    pub fn authentication(self, authentication: Authentication) -> Self {
+        Self {
+            authentication,
+            ..self
+        }
+    }
+
+    /// Sets whether requests are checked against roles and bindings (default: everything is allowed).
+    pub fn authorization(self, authorization: Authorization) -> Self {
+        Self {
+            authorization,
+            ..self
+        }
+    }
+
+    /// Publishes a certificate authority as `kube-root-ca.crt`, and signs certificate signing requests with its key.
+    pub fn certificate_authority(self, authority: CertificateAuthority) -> Self {
+        Self {
+            certificate_authority: Some(authority),
+            ..self
+        }
+    }
+
     /// Switches the tracking of field ownership by updates and patches (default: on). Simulated clusters, whose objects
     /// nobody applies, save time and memory without it. Server-side apply works in both cases.
     pub fn managed_fields(mut self, on: bool) -> Self {
@@ -121,7 +156,18 @@ impl Builder {
         for object in store.list(&definitions(), "").0 {
             registry = registry_after(&registry, &object, false);
         }
+        let issuer = self.authentication.service_accounts.as_ref().map(Issuer::new);
+        let issuer = issuer
+            .transpose()
+            .map_err(|why| BuildError::Key("service accounts", why))?;
+        let authority = self.certificate_authority.as_ref().map(Authority::new);
+        let authority = authority
+            .transpose()
+            .map_err(|why| BuildError::Key("the certificate authority", why))?;
+        let auth = Auth::new(self.authentication, self.authorization, issuer, authority);
+        auth.load(&store);
         let inner = Arc::new(Inner {
+            auth,
             store,
             registry: ArcSwap::from_pointee(registry),
             clock: self.clock,
@@ -138,8 +184,14 @@ impl Builder {
         bootstrap::create(&inner)
             .await
             .map_err(|e| BuildError::Bootstrap(e.message))?;
+        if inner.auth.is_enforced() {
+            policy::create(&inner)
+                .await
+                .map_err(|e| BuildError::Bootstrap(e.message))?;
+        }
         gc::start(&inner);
         lifecycle::start(&inner);
+        controllers::start(&inner);
         Ok(Server { inner })
     }
 }
@@ -169,6 +221,9 @@ impl Server {
             admission: Vec::new(),
             port_forward: None,
             services: None,
+            authentication: Authentication::default(),
+            authorization: Authorization::default(),
+            certificate_authority: None,
             options: Options {
                 history: 1000,
                 managed_fields: true,
@@ -194,6 +249,7 @@ impl Server {
 
 /// What requests and controllers share.
 pub(crate) struct Inner {
+    pub auth: Auth,
     pub store: Store,
     pub registry: ArcSwap<Registry>,
     pub clock: SharedClock,
@@ -254,6 +310,7 @@ impl Inner {
     pub async fn commit(&self, write: Write) -> Result<Arc<Object>, CommitError> {
         let (gr, delete) = (write.resource.clone(), write.delete);
         let object = self.store.commit(write).await?;
+        self.auth.note(&gr, &object, delete);
         if gr == definitions() {
             self.registry
                 .rcu(|registry| registry_after(registry, &object, delete));

@@ -54,6 +54,12 @@ pub(super) fn subresource(
             vec!["get", "patch", "update"],
         ),
         "eviction" => ("policy".into(), "v1".into(), "Eviction".into(), vec!["create"]),
+        "token" => (
+            "authentication.k8s.io".into(),
+            "v1".into(),
+            "TokenRequest".into(),
+            vec!["create"],
+        ),
         "finalize" => (String::new(), "v1".into(), "Namespace".into(), vec!["update"]),
         _ => (
             resource.gr.group.to_string(),

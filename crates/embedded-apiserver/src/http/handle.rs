@@ -41,7 +41,7 @@ async fn resource(inner: &Arc<Inner>, request: &Request) -> Response<ApiBody> {
     response
 }
 
-fn audit(inner: &Inner, request: &Request, path: &str, code: u16) {
+pub(crate) fn audit(inner: &Inner, request: &Request, path: &str, code: u16) {
     let Some(audit) = &inner.audit else { return };
     let verb = match request.target {
         Target::Resource => request.verb.as_str().to_owned(),
@@ -62,7 +62,8 @@ fn audit(inner: &Inner, request: &Request, path: &str, code: u16) {
     });
 }
 
-/// Does a request of the server's own controllers; it is admitted and audited like any other.
+/// Does a request of the server's own controllers; it is admitted and audited like any other. A patch that names its field
+/// manager is an apply.
 pub(crate) async fn internal(
     inner: &Arc<Inner>,
     agent: &str,
@@ -74,20 +75,18 @@ pub(crate) async fn internal(
         .method(method)
         .uri(uri)
         .header(http::header::USER_AGENT, agent);
-    let content_type = if builder.method_ref() == Some(&http::Method::PATCH) {
-        "application/merge-patch+json"
-    } else {
-        "application/json"
+    let patches = builder.method_ref() == Some(&http::Method::PATCH);
+    let content_type = match patches {
+        true if uri.contains("fieldManager=") => "application/apply-patch+yaml",
+        true => "application/merge-patch+json",
+        false => "application/json",
     };
     let built = builder
         .header(http::header::CONTENT_TYPE, content_type)
         .body(())
         .map_err(ApiError::internal)?;
     let body = body.map(|b| b.to_string().into()).unwrap_or_default();
-    let user = crate::http::request::User {
-        name: format!("system:{agent}"),
-        groups: vec!["system:masters".into()],
-    };
+    let user = crate::auth::User::new(&format!("system:{agent}"), &[crate::auth::user::MASTERS]);
     let (parts, ()) = built.into_parts();
     let request = Request::read(&parts, body, user);
     let mut warnings = Vec::new();

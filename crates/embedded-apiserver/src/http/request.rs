@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::Method;
 
+pub(crate) use crate::auth::User;
 use crate::http::negotiate::Accept;
 use crate::http::query::{Query, decode};
 
@@ -39,20 +40,6 @@ impl Verb {
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// Who sent a request, as far as the connection told.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct User {
-    pub name: String,
-    pub groups: Vec<String>,
-}
-
-impl User {
-    /// The user as reviews show it (`authentication.k8s.io/v1` UserInfo).
-    pub fn review(&self) -> serde_json::Value {
-        serde_json::json!({"username": self.name, "groups": self.groups})
     }
 }
 

@@ -80,7 +80,7 @@ static ROWS: &[Builtin] = rows! {
     "" "v1" "ResourceQuota" "resourcequotas" "resourcequota" ["quota"] [] NS | ST;
     "" "v1" "Secret" "secrets" "secret" [] [] NS;
     "" "v1" "Service" "services" "service" ["svc"] ["all"] NS | ST;
-    "" "v1" "ServiceAccount" "serviceaccounts" "serviceaccount" ["sa"] [] NS;
+    "" "v1" "ServiceAccount" "serviceaccounts" "serviceaccount" ["sa"] [] NS, "token";
     "admissionregistration.k8s.io" "v1" "MutatingWebhookConfiguration" "mutatingwebhookconfigurations" "mutatingwebhookconfiguration" [] ["api-extensions"] GEN;
     "admissionregistration.k8s.io" "v1" "ValidatingAdmissionPolicy" "validatingadmissionpolicies" "validatingadmissionpolicy" [] ["api-extensions"] GEN | ST;
     "admissionregistration.k8s.io" "v1" "ValidatingAdmissionPolicyBinding" "validatingadmissionpolicybindings" "validatingadmissionpolicybinding" [] ["api-extensions"] GEN;
@@ -108,10 +108,10 @@ static ROWS: &[Builtin] = rows! {
     "networking.k8s.io" "v1" "IngressClass" "ingressclasses" "ingressclass" [] [] GEN;
     "networking.k8s.io" "v1" "NetworkPolicy" "networkpolicies" "networkpolicy" ["netpol"] [] NS | GEN;
     "policy" "v1" "PodDisruptionBudget" "poddisruptionbudgets" "poddisruptionbudget" ["pdb"] [] NS | ST | GEN;
-    "rbac.authorization.k8s.io" "v1" "ClusterRole" "clusterroles" "clusterrole" [] [] 0;
-    "rbac.authorization.k8s.io" "v1" "ClusterRoleBinding" "clusterrolebindings" "clusterrolebinding" [] [] 0;
-    "rbac.authorization.k8s.io" "v1" "Role" "roles" "role" [] [] NS;
-    "rbac.authorization.k8s.io" "v1" "RoleBinding" "rolebindings" "rolebinding" [] [] NS;
+    "rbac.authorization.k8s.io" "v1" "ClusterRole" "clusterroles" "clusterrole" [] [] UPSERT;
+    "rbac.authorization.k8s.io" "v1" "ClusterRoleBinding" "clusterrolebindings" "clusterrolebinding" [] [] UPSERT;
+    "rbac.authorization.k8s.io" "v1" "Role" "roles" "role" [] [] NS | UPSERT;
+    "rbac.authorization.k8s.io" "v1" "RoleBinding" "rolebindings" "rolebinding" [] [] NS | UPSERT;
     "scheduling.k8s.io" "v1" "PriorityClass" "priorityclasses" "priorityclass" ["pc"] [] GEN;
     "storage.k8s.io" "v1" "CSIDriver" "csidrivers" "csidriver" [] [] 0;
     "storage.k8s.io" "v1" "CSINode" "csinodes" "csinode" [] [] 0;

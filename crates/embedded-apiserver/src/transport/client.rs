@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
 use super::{portforward, serve};
+use crate::auth;
 use crate::http::body::ApiBody;
 use crate::http::handle;
 use crate::http::request::{Request as ApiRequest, User};
@@ -34,14 +35,23 @@ type EitherBody = Either<ApiBody, Incoming>;
 pub struct ApiService {
     server: Server,
     agent: Option<HeaderValue>,
+    /// Who calls; nobody: bearer tokens decide.
+    caller: Option<User>,
 }
 
 impl Server {
-    /// The server as a tower service.
+    /// The server as a tower service, for a caller who may do everything.
     pub fn service(&self) -> ApiService {
+        self.service_for(Some(User::administrator()))
+    }
+
+    /// The server as a tower service for a caller who is taken for `caller`; `None`: for one who is nobody unless a request
+    /// carries a bearer token.
+    pub fn service_for(&self, caller: Option<User>) -> ApiService {
         ApiService {
             server: self.clone(),
             agent: None,
+            caller,
         }
     }
 
@@ -52,24 +62,20 @@ impl Server {
 
     /// A client in this process with a user agent of its own, which audit and field management record.
     pub fn client_as(&self, user_agent: &str) -> kube::Client {
-        let agent = HeaderValue::from_str(user_agent).ok();
-        kube::Client::new(
-            InProcess {
-                service: ApiService {
-                    server: self.clone(),
-                    agent,
-                },
-            },
-            "default",
-        )
+        self.client_for(user_agent, Some(User::administrator()))
     }
-}
 
-/// The user of calls in this process.
-fn local_user() -> User {
-    User {
-        name: "system:admin".to_owned(),
-        groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()],
+    /// A client in this process that acts as `user`.
+    pub fn client_as_user(&self, user: User) -> kube::Client {
+        self.client_for("embedded-client", Some(user))
+    }
+
+    /// A client in this process with a user agent of its own for a caller who is taken for `caller`; `None`: for one who is
+    /// nobody unless a request carries a bearer token.
+    pub fn client_for(&self, user_agent: &str, caller: Option<User>) -> kube::Client {
+        let mut service = self.service_for(caller);
+        service.agent = HeaderValue::from_str(user_agent).ok();
+        kube::Client::new(InProcess { service }, "default")
     }
 }
 
@@ -77,7 +83,11 @@ fn local_user() -> User {
 const MAX_BODY: usize = 8 * 1024 * 1024;
 
 /// Answers one request, whoever carried it here.
-pub(crate) async fn answer<B>(inner: &Arc<Inner>, request: Request<B>, user: User) -> Response<ApiBody>
+pub(crate) async fn answer<B>(
+    inner: &Arc<Inner>,
+    request: Request<B>,
+    caller: Option<User>,
+) -> Response<ApiBody>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -88,15 +98,19 @@ where
         .path_and_query()
         .map(|p| p.as_str().to_owned())
         .unwrap_or_default();
+    let mut asked = ApiRequest::read(&parts, Bytes::new(), User::default());
+    if let Err(error) = auth::admit(inner, &parts.headers, caller, &mut asked) {
+        handle::audit(inner, &asked, &path, error.code);
+        return respond::error(&error, &asked);
+    }
     if portforward::is_asked(&parts) {
-        let request = ApiRequest::read(&parts, Bytes::new(), user);
+        let request = asked;
         return portforward::start(inner, &mut parts, &request)
             .unwrap_or_else(|error| respond::error(&error, &request));
     }
     let body = match http_body_util::Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => {
-            let request = ApiRequest::read(&parts, Bytes::new(), user);
             let error = match error.downcast_ref::<http_body_util::LengthLimitError>() {
                 Some(_) => ApiError::new(
                     413,
@@ -105,11 +119,11 @@ where
                 ),
                 None => ApiError::bad_request(format!("the body could not be read: {error}")),
             };
-            return respond::error(&error, &request);
+            return respond::error(&error, &asked);
         }
     };
-    let request = ApiRequest::read(&parts, body, user);
-    handle::handle(inner, request, &path).await
+    asked.body = body;
+    handle::handle(inner, asked, &path).await
 }
 
 impl<B> tower::Service<Request<B>> for ApiService
@@ -129,8 +143,8 @@ where
         if let Some(agent) = &self.agent {
             request.headers_mut().insert(USER_AGENT, agent.clone());
         }
-        let inner = self.server.inner.clone();
-        Box::pin(async move { Ok(answer(&inner, request, local_user()).await) })
+        let (inner, caller) = (self.server.inner.clone(), self.caller.clone());
+        Box::pin(async move { Ok(answer(&inner, request, caller).await) })
     }
 }
 
@@ -150,8 +164,8 @@ impl tower::Service<Request<kube::client::Body>> for InProcess {
 
     fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
         if request.headers().contains_key(UPGRADE) {
-            let server = self.service.server.clone();
-            return Box::pin(upgrade(server, request));
+            let (server, caller) = (self.service.server.clone(), self.service.caller.clone());
+            return Box::pin(upgrade(server, caller, request));
         }
         let mut service = self.service.clone();
         Box::pin(async move {
@@ -168,11 +182,12 @@ const PIPE: usize = 256 * 1024;
 
 async fn upgrade(
     server: Server,
+    caller: Option<User>,
     mut request: Request<kube::client::Body>,
 ) -> Result<Response<EitherBody>, BoxError> {
     let (near, far) = tokio::io::duplex(PIPE);
     tokio::spawn(async move {
-        serve::connection(server, TokioIo::new(far), local_user(), CancellationToken::new()).await
+        serve::connection(server, TokioIo::new(far), caller, CancellationToken::new()).await
     });
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await?;
     tokio::spawn(async move {

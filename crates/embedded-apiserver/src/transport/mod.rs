@@ -3,4 +3,4 @@
 pub(crate) mod client;
 pub(crate) mod portforward;
 pub(crate) mod serve;
-mod subject;
+pub(crate) mod subject;

@@ -24,15 +24,19 @@ use crate::server::Server;
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Serves one connection until it ends or `stop` is cancelled; then watches end and requests in flight are finished.
-pub(crate) async fn connection<I>(server: Server, io: TokioIo<I>, user: User, stop: CancellationToken)
-where
+pub(crate) async fn connection<I>(
+    server: Server,
+    io: TokioIo<I>,
+    caller: Option<User>,
+    stop: CancellationToken,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (shutdown, stopped) = (server.inner.shutdown.clone(), stop.clone());
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let (inner, user, stop) = (server.inner.clone(), user.clone(), stop.clone());
+        let (inner, caller, stop) = (server.inner.clone(), caller.clone(), stop.clone());
         async move {
-            let response = answer(&inner, request, user).await;
+            let response = answer(&inner, request, caller).await;
             Ok::<_, Infallible>(response.map(|body| match body {
                 ApiBody::Stream(stream) => {
                     ApiBody::Stream(Box::pin(stream.take_until(stop.cancelled_owned())))
@@ -61,33 +65,33 @@ where
     }
 }
 
-/// The user whom a client certificate names.
-fn certificate_user(connection: &rustls::ServerConnection) -> User {
+/// The user whom a client certificate names, if there is one.
+fn certificate_user(connection: &rustls::ServerConnection) -> Option<User> {
     let certificate = connection.peer_certificates().and_then(|chain| chain.first());
-    match certificate {
-        None => User {
-            name: "system:anonymous".to_owned(),
-            groups: vec!["system:unauthenticated".to_owned()],
-        },
-        Some(certificate) => super::subject::user(certificate.as_ref()),
-    }
+    User::from_certificate(certificate?.as_ref())
 }
 
 impl Server {
-    /// Serves one client over a byte stream, HTTP/1.1 or HTTP/2, until either side ends it.
+    /// Serves one client, who may do everything, over a byte stream, HTTP/1.1 or HTTP/2, until either side ends it.
     pub async fn serve_pipe<I>(&self, io: I)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let user = User {
-            name: "system:admin".to_owned(),
-            groups: vec!["system:masters".to_owned()],
-        };
-        connection(self.clone(), TokioIo::new(io), user, CancellationToken::new()).await;
+        self.serve_pipe_for(io, Some(User::administrator())).await;
+    }
+
+    /// As [`Server::serve_pipe`] for a client who is taken for `caller` (see [`User::from_certificate`]); `None`: for one who
+    /// is nobody unless a request carries a bearer token.
+    pub async fn serve_pipe_for<I>(&self, io: I, caller: Option<User>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        connection(self.clone(), TokioIo::new(io), caller, CancellationToken::new()).await;
     }
 
     /// Serves HTTPS (HTTP/1.1 and, where the client offers it, HTTP/2) until `shutdown` is cancelled, then finishes what is in
-    /// flight. Who may connect is what `tls` demands of clients; whoever connects may do everything.
+    /// flight. Who may connect is what `tls` demands of clients: bearer tokens need one that lets clients without a certificate
+    /// in.
     pub async fn serve_https(
         self,
         listener: TcpListener,

@@ -1,10 +1,10 @@
 //! The subject of a client certificate: common name and organizations, read from its DER text.
 
-use crate::http::request::User;
-
-/// The object identifiers of the two attributes, encoded.
+/// The object identifiers of the attributes that matter, encoded.
 const COMMON_NAME: [u8; 3] = [0x55, 0x04, 0x03];
 const ORGANIZATION: [u8; 3] = [0x55, 0x04, 0x0a];
+/// `1.3.6.1.4.1.57683.2`, Kubernetes' own attribute.
+const UID: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xc2, 0x53, 0x02];
 
 /// One element: its tag, its content, and what follows.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
@@ -52,19 +52,25 @@ fn attributes(certificate: &[u8]) -> Option<Vec<(&[u8], String)>> {
     Some(found)
 }
 
-/// The user that a certificate stands for; verification is not done here.
-pub(super) fn user(certificate: &[u8]) -> User {
-    let attributes = attributes(certificate).unwrap_or_default();
-    let all = |oid: [u8; 3]| {
-        attributes
-            .iter()
-            .filter(move |(o, _)| *o == oid)
-            .map(|(_, value)| value.clone())
+/// Whom a certificate names.
+#[derive(Debug, Default)]
+pub(crate) struct Subject {
+    pub common_name: Option<String>,
+    pub organizations: Vec<String>,
+    pub uid: Option<String>,
+}
+
+/// Reads the subject of a certificate; nothing is verified here.
+pub(crate) fn read(certificate: &[u8]) -> Option<Subject> {
+    let attributes = attributes(certificate)?;
+    let all = |oid: &[u8]| -> Vec<String> {
+        let matching = attributes.iter().filter(|(o, _)| *o == oid);
+        matching.map(|(_, value)| value.clone()).collect()
     };
-    let mut groups: Vec<String> = all(ORGANIZATION).collect();
-    groups.push("system:authenticated".to_owned());
-    User {
-        name: all(COMMON_NAME).next().unwrap_or_default(),
-        groups,
-    }
+    Some(Subject {
+        // The last one counts, as in Go.
+        common_name: all(&COMMON_NAME).pop(),
+        organizations: all(&ORGANIZATION),
+        uid: all(UID).pop(),
+    })
 }

@@ -88,7 +88,8 @@ fn review(
         user_info: UserInfo {
             username: Some(request.user.name.clone()),
             groups: Some(request.user.groups.clone()),
-            ..UserInfo::default()
+            uid: Some(request.user.uid.clone()).filter(|uid| !uid.is_empty()),
+            extra: Some(request.user.extra.clone()).filter(|extra| !extra.is_empty()),
         },
         object: dynamic(object)?,
         old_object: dynamic(old)?,

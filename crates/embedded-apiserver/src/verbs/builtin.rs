@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::meta;
 use super::{Call, convert};
+use crate::auth::rbac;
+use crate::csr;
 use crate::registry::builtin::Builtin;
 use crate::registry::{crd, crd_validation};
 use crate::schema::FieldError;
@@ -23,6 +25,7 @@ pub(crate) fn default(call: &Call<'_>, value: &mut Value) {
         }
         ("", "secrets") => secret(value),
         ("apiextensions.k8s.io", _) => crd::default(value),
+        (rbac::GROUP, _) => rbac::default(value),
         ("apps", "deployments" | "replicasets" | "statefulsets")
             if value["spec"].get("replicas").is_none() =>
         {
@@ -55,11 +58,7 @@ pub(crate) fn prepare_create(call: &Call<'_>, value: &mut Value) {
         ("", "pods") if value["status"].get("phase").is_none() => value["status"]["phase"] = "Pending".into(),
         ("", "persistentvolumeclaims" | "persistentvolumes") => value["status"] = json!({"phase": "Pending"}),
         ("", "events") => convert::complete_event(value),
-        ("certificates.k8s.io", _) => {
-            let user = &call.request.user;
-            value["spec"]["username"] = user.name.as_str().into();
-            value["spec"]["groups"] = user.groups.clone().into();
-        }
+        (csr::GROUP, _) => csr::strategy::prepare_create(&call.request.user, value),
         _ => {}
     }
     prepare_update(call, None, value);

@@ -5,6 +5,10 @@ use serde_json::Value;
 
 use super::admission::{AdmissionPhase, admit};
 use super::{Answer, Call, builtin, input, meta, write};
+use crate::auth::attributes::Attributes;
+use crate::auth::rbac::escalation;
+use crate::csr;
+use crate::http::request::Verb;
 use crate::http::status::{ApiError, ApiResult};
 
 /// How often a generated name is tried.
@@ -47,6 +51,7 @@ pub(super) async fn create_value(
         warnings,
     )
     .await?;
+    escalation::check(call, None, &value)?;
     let generates = meta::text(&value, "name").is_empty() && !meta::text(&value, "generateName").is_empty();
     for attempt in 1.. {
         let mut candidate = value.clone();
@@ -76,6 +81,13 @@ async fn create_named(call: &Call<'_>, mut value: Value, warnings: &mut Vec<Stri
         meta::warn_finalizers(None, &value, warnings);
     }
     write::validate(call, write::Part::Main, None, &value)?;
+    csr::admission::check(call, write::Part::Main, None, &value)?;
+    if call.request.verb != Verb::Create {
+        // A write that finds nothing to change creates, which is another permission.
+        let mut asked = Attributes::of(call.request, &call.request.user);
+        asked.verb = "create".into();
+        call.inner.auth.check(&asked)?;
+    }
     admit(
         call,
         AdmissionPhase::Validating,

@@ -21,6 +21,7 @@ mod write;
 
 pub(crate) use delete::{CLEANUP, FOREGROUND, ORPHAN, delete_options};
 pub(crate) use meta::label_errors;
+pub(crate) use write::Part;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -170,7 +171,7 @@ async fn main(call: &Call<'_>, output: &Output, warnings: &mut Vec<String>) -> A
         .is_some_and(|row| row.has(Builtin::VIRTUAL))
     {
         return match call.request.verb {
-            Verb::Create => reviews::create(call),
+            Verb::Create => reviews::create(call, warnings),
             _ => Err(ApiError::method_not_allowed()),
         };
     }

@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use super::admission::{AdmissionPhase, admit};
 use super::{Answer, Call, builtin, convert, meta};
+use crate::auth::rbac::{self, escalation};
+use crate::csr;
 use crate::fieldmanager::{self, Writer};
 use crate::http::status::{ApiError, ApiResult};
 use crate::registry::builtin::Builtin;
@@ -73,6 +75,9 @@ pub(crate) fn protect(call: &Call<'_>, part: Part, old: &Value, new: &mut Value)
                 move_field(new, old, "spec");
             }
         }
+        Part::Status | Part::Approval if resource.is(csr::GROUP, "certificatesigningrequests") => {
+            csr::strategy::protect(part, old, new, &call.inner.now_text());
+        }
         Part::Status | Part::Approval => {
             let mut result = old.clone();
             move_field(&mut result, new, "status");
@@ -94,7 +99,11 @@ pub(crate) fn protect(call: &Call<'_>, part: Part, old: &Value, new: &mut Value)
 
 /// The paths that a part of a resource owns nothing of, for field management.
 fn reset_fields(call: &Call<'_>, part: Part) -> &'static [&'static [&'static str]] {
+    let is_csr = call.served.resource.is(csr::GROUP, "certificatesigningrequests");
     match part {
+        Part::Main if is_csr => &[&["spec"], &["status"]],
+        Part::Status if is_csr => &[&["spec"], &["status", "conditions"]],
+        Part::Approval if is_csr => &[&["spec"], &["status", "certificate"]],
         Part::Main if call.version().status => &[&["status"]],
         Part::Status if call.served.resource.is_custom() => &[&["spec"], &["metadata"]],
         Part::Status if reports(call) => &[&["spec"]],
@@ -179,6 +188,8 @@ pub(crate) fn validate(call: &Call<'_>, part: Part, old: Option<&Value>, new: &V
         errors.extend(schema::validate_scale(&fields, new, part == Part::Status));
     }
     errors.extend(builtin::validate(call, old, new));
+    errors.extend(rbac::validate::validate(resource, old, new));
+    errors.extend(csr::validate::validate(resource, part, old, new));
     let name = match meta::text(new, "name") {
         "" => meta::text(new, "generateName"),
         name => name,
@@ -255,6 +266,9 @@ pub(crate) async fn replace(
     .await?;
     meta::carry_over(call, current, &old, &mut new)?;
     protect(call, part, &old, &mut new);
+    if part == Part::Main {
+        escalation::check(call, Some(&old), &new)?;
+    }
     if call.served.resource.is_custom() {
         meta::warn_finalizers(Some(&old), &new, warnings);
     }
@@ -264,6 +278,7 @@ pub(crate) async fn replace(
         meta::put(&mut new, "generation", (generation + 1).into());
     }
     validate(call, part, Some(&old), &new)?;
+    csr::admission::check(call, part, Some(&old), &new)?;
     meta::put(
         &mut new,
         "resourceVersion",

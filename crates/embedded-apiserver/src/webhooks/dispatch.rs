@@ -71,7 +71,7 @@ impl<'a> Matter<'a> {
             },
             name,
             dry_run,
-            user: request.user.review(),
+            user: request.user.info(),
             options,
             others: resource
                 .versions
