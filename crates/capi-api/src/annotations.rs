@@ -91,6 +91,8 @@ keys! {
     REMEDIATION_FOR = "controlplane.cluster.x-k8s.io/remediation-for";
     /// On CRDs: the generation whose stored objects have been migrated.
     CRD_MIGRATION_OBSERVED_GENERATION = "crd-migration.cluster.x-k8s.io/observed-generation";
+    /// On a Cluster: the version that a topology's upgrade in several steps has come to.
+    TOPOLOGY_UPGRADE_STEP = "topology.internal.cluster.x-k8s.io/upgrade-step";
     /// A topology dry run.
     TOPOLOGY_DRY_RUN = "topology.cluster.x-k8s.io/dry-run";
     /// The object must not be moved now.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use capi_runtime::WorkloadClient;
-use etcd_api::{Client, messages::AlarmType};
+use etcd_api::{Client, Code, messages::AlarmType};
 use futures::future::join_all;
 use tokio::time::timeout;
 
@@ -33,6 +33,37 @@ pub struct EtcdMember {
 pub struct MemberAnswer {
     /// The member that it follows; 0 without a leader.
     pub leader: u64,
+    /// The cluster that it belongs to; 0 if it does not tell.
+    pub cluster: u64,
+    /// The members that it knows, sorted by identifier.
+    pub members: Vec<EtcdMember>,
+    /// What it says is wrong with it.
+    pub errors: Vec<String>,
+}
+
+impl MemberAnswer {
+    /// It follows a leader and reports no errors.
+    pub fn is_well(&self) -> bool {
+        self.leader != 0 && self.errors.is_empty()
+    }
+}
+
+/// A member that is to leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// The member of this name.
+    Named(String),
+    /// The member with this identifier, whatever its name.
+    Id(u64),
+}
+
+impl Leaving {
+    fn is(&self, member: &EtcdMember) -> bool {
+        match self {
+            Self::Named(name) => member.name == *name,
+            Self::Id(id) => member.id == *id,
+        }
+    }
 }
 
 /// What etcd says, each part with an error text where it does not.
@@ -56,6 +87,51 @@ impl EtcdView {
             .find(|member| member.name == node)
     }
 
+    /// Nodes whose members answered, follow a leader, agree with the others and have no alarm.
+    pub fn healthy(&self) -> Vec<String> {
+        let alarmed = |node: &str| {
+            let member = self.member(node);
+            let alarms = self.alarms.as_ref().ok().zip(member);
+            alarms.is_some_and(|(alarms, member)| {
+                alarms.get(&member.id).is_some_and(|alarms| !alarms.is_empty())
+            })
+        };
+        self.answers
+            .iter()
+            .filter(|(node, answer)| {
+                answer
+                    .as_ref()
+                    .is_ok_and(|answer| answer.is_well() && self.disagreement(answer).is_none())
+                    && !alarmed(node)
+            })
+            .map(|(node, _)| node.clone())
+            .collect()
+    }
+
+    /// How an answer contradicts what most members say; none if it does not.
+    pub fn disagreement(&self, answer: &MemberAnswer) -> Option<String> {
+        let cluster = majority(self.answers.values().flatten().map(|answer| answer.cluster));
+        if let Some(cluster) = cluster.filter(|cluster| *cluster != 0)
+            && answer.cluster != 0
+            && answer.cluster != cluster
+        {
+            return Some(format!(
+                "Etcd member has cluster ID {}, but all previously seen etcd members have cluster ID {cluster}",
+                answer.cluster
+            ));
+        }
+        let members = self.members.as_ref().ok()?;
+        let ids = |members: &[EtcdMember]| members.iter().map(|member| member.id).collect::<Vec<_>>();
+        if answer.members.is_empty() || ids(&answer.members) == ids(members) {
+            return None;
+        }
+        Some(format!(
+            "Etcd member reports the cluster is composed by members {}, but all previously seen etcd members are reporting {}",
+            names(&answer.members),
+            names(members)
+        ))
+    }
+
     /// The member that most answers name as the leader.
     pub fn leader(&self) -> Option<u64> {
         let mut votes: BTreeMap<u64, usize> = BTreeMap::new();
@@ -72,6 +148,29 @@ impl EtcdView {
             .max_by_key(|(id, count)| (*count, *id))
             .map(|(id, _)| id)
     }
+}
+
+fn majority<T: Ord + Copy>(values: impl Iterator<Item = T>) -> Option<T> {
+    let mut votes: BTreeMap<T, usize> = BTreeMap::new();
+    for value in values {
+        *votes.entry(value).or_default() += 1;
+    }
+    votes
+        .into_iter()
+        .max_by_key(|(value, count)| (*count, *value))
+        .map(|(value, _)| value)
+}
+
+/// Names of members for messages; one that has not started has none.
+fn names(members: &[EtcdMember]) -> String {
+    let names: Vec<String> = members
+        .iter()
+        .map(|member| match member.name.is_empty() {
+            true => member.id.to_string(),
+            false => member.name.clone(),
+        })
+        .collect();
+    format!("[{}]", names.join(" "))
 }
 
 /// Why etcd could not be asked or changed.
@@ -201,27 +300,42 @@ impl EtcdDialer for PortForwardPlain {
     }
 }
 
-/// The etcd cluster of one workload cluster, ready to be asked.
-#[derive(Clone)]
-pub struct EtcdCluster {
+/// The way to the members of one cluster.
+#[async_trait]
+pub trait Reach: Send + Sync + 'static {
+    /// A connection to the member on `node`.
+    async fn connect(&self, node: &str) -> Result<Client, EtcdError>;
+}
+
+/// The way through a workload cluster's API server.
+pub struct ThroughApiServer {
     /// Opens connections.
     pub dialer: Arc<dyn EtcdDialer>,
     /// The workload cluster.
     pub workload: WorkloadClient,
     /// The client certificate and the authority.
     pub tls: ServerTls,
+}
+
+#[async_trait]
+impl Reach for ThroughApiServer {
+    async fn connect(&self, node: &str) -> Result<Client, EtcdError> {
+        self.dialer.dial(&self.workload, node, &self.tls).await
+    }
+}
+
+/// The etcd cluster of one workload cluster, ready to be asked.
+#[derive(Clone)]
+pub struct EtcdCluster {
+    /// The way to its members.
+    pub reach: Arc<dyn Reach>,
     /// How long to wait.
     pub timeouts: Timeouts,
 }
 
 impl EtcdCluster {
     async fn dial(&self, node: &str) -> Result<Client, EtcdError> {
-        match timeout(
-            self.timeouts.dial,
-            self.dialer.dial(&self.workload, node, &self.tls),
-        )
-        .await
-        {
+        match timeout(self.timeouts.dial, self.reach.connect(node)).await {
             Ok(result) => result,
             Err(_) => Err(EtcdError::Late {
                 node: node.to_owned(),
@@ -247,67 +361,71 @@ impl EtcdCluster {
         }
     }
 
-    /// Asks the members on these Nodes: each for its status, the first that answers for members and alarms.
+    /// Asks the members on these Nodes: each for its status and the members that it knows, the first that answers for the
+    /// alarms. Where they know different members, the list that most of them tell counts.
     pub async fn view(&self, nodes: &[String]) -> EtcdView {
-        let asked = join_all(nodes.iter().map(|node| async move {
-            let mut client = self.dial(node).await?;
-            let status = self.call(node, client.status()).await?;
-            Ok::<_, EtcdError>((node.clone(), client, status))
-        }))
-        .await;
+        let asked = join_all(nodes.iter().map(|node| self.ask(node))).await;
         let mut view = EtcdView {
             members: Err("Failed to get etcd members: no etcd member can be reached".to_owned()),
             alarms: Ok(BTreeMap::new()),
             answers: BTreeMap::new(),
         };
-        let mut listed = false;
+        let mut first: Option<(&String, Client)> = None;
         for (node, answer) in nodes.iter().zip(asked) {
             match answer {
                 Err(error) => {
-                    if !listed {
+                    if first.is_none() {
                         view.members = Err(format!("Failed to connect to etcd: {error}"));
                     }
                     view.answers.insert(node.clone(), Err(error.to_string()));
                 }
-                Ok((node, mut client, status)) => {
-                    if !listed {
-                        listed = self.fill(&mut view, &node, &mut client).await;
-                    }
-                    view.answers.insert(
-                        node,
-                        Ok(MemberAnswer {
-                            leader: status.leader,
-                        }),
-                    );
+                Ok((client, answer)) => {
+                    first.get_or_insert((node, client));
+                    view.answers.insert(node.clone(), Ok(answer));
                 }
             }
+        }
+        if let Some((node, mut client)) = first {
+            if let Some(members) = most_told(view.answers.values().flatten()) {
+                view.members = Ok(members);
+            }
+            view.alarms = self.alarms(node, &mut client).await;
         }
         view
     }
 
-    /// Members and alarms from one member; false if it does not tell its members.
-    async fn fill(&self, view: &mut EtcdView, node: &str, client: &mut Client) -> bool {
-        match self.call(node, client.member_list(false)).await {
-            Err(error) => {
-                view.members = Err(format!("Failed to get etcd members: {error}"));
-                return false;
-            }
-            Ok(list) => view.members = Ok(list.members.into_iter().map(member).collect()),
+    async fn ask(&self, node: &str) -> Result<(Client, MemberAnswer), EtcdError> {
+        let mut client = self.dial(node).await?;
+        let status = self.call(node, client.status()).await?;
+        let list = self.call(node, client.member_list(false)).await?;
+        let mut members: Vec<EtcdMember> = list.members.into_iter().map(member).collect();
+        members.sort_by_key(|member| member.id);
+        let mut errors = status.errors;
+        if status.leader == 0 && errors.is_empty() {
+            errors.push("etcdserver: no leader".to_owned());
         }
-        view.alarms = match self.call(node, client.alarms()).await {
-            Err(error) => Err(format!("Failed to get etcd alarms: {error}")),
-            Ok(alarms) => {
-                let mut by_member: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-                for alarm in alarms.iter().filter(|alarm| alarm.alarm() != AlarmType::None) {
-                    by_member
-                        .entry(alarm.member_id)
-                        .or_default()
-                        .push(alarm.alarm().name().to_owned());
-                }
-                Ok(by_member)
-            }
+        let answer = MemberAnswer {
+            leader: status.leader,
+            cluster: status.header.map(|header| header.cluster_id).unwrap_or_default(),
+            members,
+            errors,
         };
-        true
+        Ok((client, answer))
+    }
+
+    async fn alarms(&self, node: &str, client: &mut Client) -> Result<BTreeMap<u64, Vec<String>>, String> {
+        let alarms = self
+            .call(node, client.alarms())
+            .await
+            .map_err(|error| format!("Failed to get etcd alarms: {error}"))?;
+        let mut by_member: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        for alarm in alarms.iter().filter(|alarm| alarm.alarm() != AlarmType::None) {
+            by_member
+                .entry(alarm.member_id)
+                .or_default()
+                .push(alarm.alarm().name().to_owned());
+        }
+        Ok(by_member)
     }
 
     /// Makes the member `to` the leader, if the member `from` on `node` leads. It is asked whether it still does: what
@@ -320,31 +438,56 @@ impl EtcdCluster {
         self.call(node, client.move_leader(to)).await
     }
 
-    /// Removes the member named `name`, asking the first of `nodes` that answers. Done if there is no such member.
+    /// Removes a member, asking the first of `nodes` that answers. Done if there is no such member.
     /// `healthy` are the Nodes whose members are known to be healthy: the list is read again, and nothing happens if the
     /// members that are left would have no quorum.
     pub async fn remove_member(
         &self,
-        name: &str,
+        leaving: &Leaving,
         nodes: &[String],
         healthy: &[String],
     ) -> Result<(), EtcdError> {
-        for node in nodes.iter().filter(|node| *node != name) {
-            let Ok(mut client) = self.dial(node).await else {
-                continue;
+        let mut last = EtcdError::NobodyAnswers;
+        for node in nodes {
+            let (mut client, list) = match self.list(node).await {
+                Ok(found) => found,
+                Err(error) => {
+                    last = error;
+                    continue;
+                }
             };
-            let list = self.call(node, client.member_list(true)).await?;
-            let members: Vec<EtcdMember> = list.members.into_iter().map(member).collect();
-            let Some(gone) = members.iter().find(|member| member.name == name) else {
+            let Some(gone) = list.iter().find(|member| leaving.is(member)) else {
                 return Ok(());
             };
-            super::quorum::check_removal(&members, gone.id, |member| healthy.contains(&member.name))?;
-            let id = gone.id;
-            self.call(node, client.member_remove(id)).await?;
-            return Ok(());
+            super::quorum::check_removal(&list, gone.id, |member| healthy.contains(&member.name))?;
+            return match self.call(node, client.member_remove(gone.id)).await {
+                // Somebody else was faster.
+                Err(EtcdError::Call {
+                    source: etcd_api::Error::Call { status, .. },
+                    ..
+                }) if status.code() == Code::NotFound => Ok(()),
+                Err(error) => Err(error),
+                Ok(_) => Ok(()),
+            };
         }
-        Err(EtcdError::NobodyAnswers)
+        Err(last)
     }
+
+    /// The members as a quorum knows them.
+    async fn list(&self, node: &str) -> Result<(Client, Vec<EtcdMember>), EtcdError> {
+        let mut client = self.dial(node).await?;
+        let list = self.call(node, client.member_list(true)).await?;
+        Ok((client, list.members.into_iter().map(member).collect()))
+    }
+}
+
+/// The list of members that most answers tell; among equals that of a member with a leader, and the longer one.
+fn most_told<'a>(answers: impl Iterator<Item = &'a MemberAnswer> + Clone) -> Option<Vec<EtcdMember>> {
+    let told = |list: &[EtcdMember]| answers.clone().filter(|answer| answer.members == list).count();
+    let best = answers
+        .clone()
+        .max_by_key(|answer| (told(&answer.members), answer.leader != 0, answer.members.len()))?;
+    Some(best.members.clone())
 }
 
 fn member(member: etcd_api::messages::Member) -> EtcdMember {

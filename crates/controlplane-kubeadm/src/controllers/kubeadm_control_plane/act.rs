@@ -13,14 +13,18 @@ use kube::{ResourceExt, core::DynamicObject};
 use super::{
     certificates::{self, Sources},
     machines::{self, NewMachine, Role},
-    observe::{self, Memory},
+    membership::member_of,
+    observe::Memory,
     plan::{Action, Plan},
     world::{MachineView, Template, World},
 };
-use crate::{Error, Settings, workload};
+use crate::{
+    Error, Settings,
+    workload::{self, etcd::Leaving},
+};
 
 /// The field manager of Machines, as upstream's; with it either can take over from the other.
-const FIELD_MANAGER: &str = "capi-kubeadmcontrolplane";
+pub(super) const FIELD_MANAGER: &str = "capi-kubeadmcontrolplane";
 
 /// What acting needs besides the world.
 pub struct Act<'a> {
@@ -73,9 +77,23 @@ impl Act<'_> {
             }
             Action::GrantKubeadmPermissions => self.grant_permissions(world).await,
             Action::UpdateKubeadmConfig => self.update_kubeadm_config(world).await,
-            Action::ForwardLeadership { from, to } => self.forward_leadership(world, from, to).await,
+            Action::ForwardLeadership { from, to, insist } => {
+                match self.forward_leadership(world, from, to).await {
+                    Err(error) if !insist => {
+                        tracing::info!(machine = from, %error, "cannot hand etcd's leadership over; its members will choose");
+                        Ok(())
+                    }
+                    result => result,
+                }
+            }
             Action::NoteCertificateExpiry(name) => self.note_certificate_expiry(world, name).await,
-            Action::RemoveEtcdMember(name) => self.remove_etcd_member(world, name).await,
+            Action::RemoveEtcdMember(name) => match member_of(world, name) {
+                Some(member) => self.remove_etcd_member(world, Leaving::Named(member)).await,
+                None => Ok(()),
+            },
+            Action::RemoveStrayMember { id, .. } => self.remove_etcd_member(world, Leaving::Id(*id)).await,
+            Action::BeginRemediation(record) => self.note_remediation(world, Some(record.text())).await,
+            Action::EndRemediation => self.note_remediation(world, None).await,
             Action::RemoveHook(name) => self.remove_hook(world, name).await,
             Action::DeleteMachine(name) => self.delete_machine(world, name).await,
             Action::RemoveFinalizer => {
@@ -196,22 +214,6 @@ impl Act<'_> {
             .event(&world.control_plane, Event::warning("AdoptionFailed", message));
     }
 
-    async fn sync_machine(&self, world: &mut World, name: &str) -> Result<(), Error> {
-        let Some(index) = position(world, name) else {
-            return Ok(());
-        };
-        let machine = world.machines[index].machine.clone();
-        if machines::synced(world, &machine).is_some() {
-            let intent = machines::intent(world, &machine);
-            let synced: Machine = self
-                .ctx
-                .apply(&Key::of(&*machine), &intent, FIELD_MANAGER)
-                .await?;
-            world.machines[index].machine = Arc::new(synced);
-        }
-        Ok(())
-    }
-
     /// Configuration first, then infrastructure, then the Machine: what is there after a crash is found by its owner and
     /// its name, and finished.
     async fn create_machine(
@@ -294,38 +296,6 @@ impl Act<'_> {
         workload::kubeadm_config::update(&workload, &world.config_spec(), &target).await
     }
 
-    async fn forward_leadership(&self, world: &World, from: &str, to: &[String]) -> Result<(), Error> {
-        let Some(etcd) = world.etcd() else { return Ok(()) };
-        let member_of = |name: &str| {
-            let view = world.machines.iter().find(|view| view.name() == name)?;
-            etcd.member(view.node_name()?)
-        };
-        let (Some(leader), Some(member)) = (etcd.leader(), member_of(from)) else {
-            return Ok(());
-        };
-        if leader != member.id {
-            return Ok(());
-        }
-        let workload = self
-            .ctx
-            .workload(&Key::of(&*world.cluster))
-            .map_err(capi_runtime::Error::from)?;
-        let cluster = observe::cluster(self.ctx, self.settings, self.memory, world, &workload)?;
-        // Whatever happens now, what was remembered is old.
-        self.memory.forget(self.ctx.key());
-        let mut last = None;
-        for candidate in to {
-            let Some(target) = member_of(candidate) else {
-                continue;
-            };
-            match cluster.move_leader(&member.name, member.id, target.id).await {
-                Ok(()) => return Ok(()),
-                Err(error) => last = Some(error),
-            }
-        }
-        last.map_or(Ok(()), |error| Err(error.into()))
-    }
-
     /// That an API server does not answer is no reason to stop: the next look at the control plane tries again.
     async fn note_certificate_expiry(&self, world: &mut World, name: &str) -> Result<(), Error> {
         let Some(index) = position(world, name) else {
@@ -356,35 +326,6 @@ impl Act<'_> {
         annotations.insert(annotations::CERTIFICATES_EXPIRY.to_owned(), expiry.to_string());
         self.ctx.patch(&*config, &noted).await?;
         world.machines[index].config = Some(Arc::new(noted));
-        Ok(())
-    }
-
-    async fn remove_etcd_member(&self, world: &World, name: &str) -> Result<(), Error> {
-        let Some(view) = world.machines.iter().find(|view| view.name() == name) else {
-            return Ok(());
-        };
-        let Some(node) = view.node_name() else {
-            return Ok(());
-        };
-        let workload = self
-            .ctx
-            .workload(&Key::of(&*world.cluster))
-            .map_err(capi_runtime::Error::from)?;
-        let cluster = observe::cluster(self.ctx, self.settings, self.memory, world, &workload)?;
-        let nodes: Vec<String> = world
-            .machines
-            .iter()
-            .filter(|view| view.name() != name)
-            .filter_map(|view| view.node_name().map(str::to_owned))
-            .collect();
-        let answers = world.etcd().map(|etcd| &etcd.answers);
-        let healthy: Vec<String> = nodes
-            .iter()
-            .filter(|node| answers.is_some_and(|answers| answers.get(*node).is_some_and(Result::is_ok)))
-            .cloned()
-            .collect();
-        cluster.remove_member(node, &nodes, &healthy).await?;
-        self.memory.forget(self.ctx.key());
         Ok(())
     }
 
@@ -448,7 +389,7 @@ impl Act<'_> {
     }
 }
 
-fn position(world: &World, name: &str) -> Option<usize> {
+pub(super) fn position(world: &World, name: &str) -> Option<usize> {
     world.machines.iter().position(|view| view.name() == name)
 }
 

@@ -256,7 +256,7 @@ fn etcd_settled(world: &World, conditions: &MachineConditions, now: Timestamp) -
 }
 
 /// The condition `EtcdClusterHealthy`.
-pub fn etcd_cluster(world: &World, conditions: &MachineConditions) -> Option<Draft> {
+pub fn etcd_cluster(world: &World, conditions: &MachineConditions, notes: &[String]) -> Option<Draft> {
     if !world.etcd_is_managed() {
         return None;
     }
@@ -282,6 +282,7 @@ pub fn etcd_cluster(world: &World, conditions: &MachineConditions) -> Option<Dra
                 }
             }
         }
+        extra.extend(notes.iter().map(|note| format!("* {note}")));
         total(
             world,
             conditions,

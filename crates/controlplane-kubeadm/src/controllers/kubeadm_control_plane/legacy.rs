@@ -2,7 +2,7 @@
 
 use capi_api::{
     conditions::{
-        ConditionsAccess, get_in, reasons, types,
+        ConditionsAccess, Draft, get_in, reasons, types,
         v1beta1::{
             self, Severity, V1Beta1Condition, V1Beta1ConditionsAccess, aggregate, is_false, is_true,
             is_unknown,
@@ -269,4 +269,28 @@ fn old_member(type_: &str, condition: &Condition) -> V1Beta1Condition {
         ("False", _) => is_false(type_, "EtcdMemberUnhealthy", Severity::Error, message),
         _ => is_unknown(type_, "MemberInspectionFailed", message),
     }
+}
+
+/// The old form of the answer to whoever asked for a Machine to be replaced.
+pub fn note_remediation(machine: &mut Machine, new: &Draft, now: Timestamp) {
+    let old = match new.reason.as_str() {
+        reasons::MACHINE_DELETING => is_false(
+            types::OWNER_REMEDIATED,
+            "RemediationInProgress",
+            Severity::Warning,
+            "",
+        ),
+        _ => is_false(
+            types::OWNER_REMEDIATED,
+            reasons::WAITING_FOR_REMEDIATION,
+            Severity::Warning,
+            new.message.clone(),
+        ),
+    };
+    v1beta1::set(machine, old, now);
+}
+
+/// Nobody asks any more.
+pub fn forget_remediation(machine: &mut Machine) {
+    v1beta1::remove(machine, types::OWNER_REMEDIATED);
 }

@@ -66,7 +66,8 @@ pub fn of_machine(world: &World, view: &MachineView, now: Timestamp, grace: Sign
     drafts
 }
 
-fn health(world: &World, view: &MachineView, now: Timestamp, grace: SignedDuration) -> Vec<Draft> {
+/// The conditions that come from the workload cluster.
+pub fn health(world: &World, view: &MachineView, now: Timestamp, grace: SignedDuration) -> Vec<Draft> {
     let all = health_types(world);
     let unknown = |message: &str| {
         all.iter()
@@ -306,8 +307,17 @@ fn etcd_member(view: &MachineView, node: &str, etcd: Option<&EtcdView>) -> Draft
         Err(message) => return unknown(message),
         Ok(members) => members,
     };
-    if let Some(Err(error)) = etcd.answers.get(node) {
-        return unknown(&format!("Failed to connect to etcd: {error}"));
+    match etcd.answers.get(node) {
+        Some(Err(error)) => return unknown(&format!("Failed to connect to etcd: {error}")),
+        Some(Ok(answer)) => {
+            if !answer.errors.is_empty() {
+                return unhealthy(format!("Etcd reports errors: {}", answer.errors.join(", ")));
+            }
+            if let Some(disagreement) = etcd.disagreement(answer) {
+                return unhealthy(disagreement);
+            }
+        }
+        None => {}
     }
     let Some(member) = members.iter().find(|member| member.name == node) else {
         return unhealthy(format!("Etcd doesn't have an etcd member for Node {node}"));

@@ -18,10 +18,12 @@ use kube::{
     api::ObjectMeta,
     core::{ApiResource, DynamicObject},
 };
-use semver::Version;
 use serde_json::{Value, json};
 
-use super::world::{Template, World};
+use super::{
+    remediation,
+    world::{MachineView, Template, World},
+};
 use crate::Error;
 
 /// The API group of KubeadmConfig.
@@ -74,10 +76,19 @@ fn machine_annotations(world: &World) -> BTreeMap<String, String> {
         .unwrap_or_default()
 }
 
-/// From 1.31 on the kubelet of a control plane node may need its API server to the end, so the hook that removes the
-/// etcd member lets the infrastructure go only after that.
-fn has_cleanup_hook(version: Option<&Version>) -> bool {
-    version.is_none_or(|version| (version.major, version.minor) >= (1, 31))
+/// The annotations of a Machine: those of the template, the hook by which its etcd member leaves before its infrastructure
+/// does, and what it replaces.
+fn own_annotations(world: &World, machine: Option<&Machine>) -> BTreeMap<String, String> {
+    let mut all = machine_annotations(world);
+    all.insert(annotations::KCP_PRE_TERMINATE_HOOK.to_owned(), String::new());
+    let replaces = match machine {
+        Some(machine) => machine.annotations().get(annotations::REMEDIATION_FOR).cloned(),
+        None => remediation::in_progress(world)
+            .filter(|_| !remediation::is_over(world))
+            .map(|record| record.text()),
+    };
+    all.extend(replaces.map(|record| (annotations::REMEDIATION_FOR.to_owned(), record)));
+    all
 }
 
 /// The next Machine's name. It follows from the control plane and from the Machines there are, so that a repetition
@@ -90,6 +101,8 @@ pub fn next_name(world: &World, in_use: impl Fn(&str) -> bool) -> String {
         .filter_map(|view| view.machine.uid())
         .collect();
     seen.sort();
+    // The successor of a Machine that was given up never takes its name.
+    seen.extend(remediation::in_progress(world).map(|record| record.text()));
     let mut attempt: u32 = 0;
     loop {
         let attempt_text = attempt.to_string();
@@ -263,9 +276,10 @@ fn new_machine_object(
         name: name.to_owned(),
     };
     let template = &world.control_plane.spec.machine_template.spec;
-    let mut machine = Machine {
+    Machine {
         metadata: ObjectMeta {
             owner_references: Some(vec![world.controller()]),
+            annotations: Some(own_annotations(world, None)),
             ..metadata
         },
         spec: MachineSpec {
@@ -286,24 +300,13 @@ fn new_machine_object(
             ..MachineSpec::default()
         },
         status: None,
-    };
-    if has_cleanup_hook(world.version().as_ref()) {
-        let annotations = machine.metadata.annotations.get_or_insert_default();
-        annotations.insert(annotations::KCP_PRE_TERMINATE_HOOK.to_owned(), String::new());
     }
-    machine
 }
 
 /// What is applied to a Machine, new or existing: everything that the control plane decides. What it decides once
-/// (version, failure domain, references, the hook) stays as the Machine has it.
+/// (version, failure domain, references, what it replaces) stays as the Machine has it.
 pub fn intent(world: &World, machine: &Machine) -> Value {
-    let mut annotations = machine_annotations(world);
-    if machine
-        .annotations()
-        .contains_key(annotations::KCP_PRE_TERMINATE_HOOK)
-    {
-        annotations.insert(annotations::KCP_PRE_TERMINATE_HOOK.to_owned(), String::new());
-    }
+    let annotations = own_annotations(world, Some(machine));
     let spec = MachineSpec {
         cluster_name: world.cluster_name(),
         bootstrap: Bootstrap {
@@ -318,10 +321,8 @@ pub fn intent(world: &World, machine: &Machine) -> Value {
         taints: world.control_plane.spec.machine_template.spec.taints.clone(),
         ..MachineSpec::default()
     };
-    let mut metadata = json!({ "labels": machine_labels(world), "ownerReferences": [world.controller()] });
-    if !annotations.is_empty() {
-        metadata["annotations"] = json!(annotations);
-    }
+    let metadata = json!({
+        "labels": machine_labels(world), "annotations": annotations, "ownerReferences": [world.controller()] });
     json!({ "metadata": metadata, "spec": spec })
 }
 
@@ -351,21 +352,69 @@ fn missing_template(world: &World, reason: String) -> Error {
     }
 }
 
-/// The Machine with everything that follows the control plane without a new machine: metadata of the template, gates,
-/// timeouts and taints. `None` if nothing differs.
-pub fn synced(world: &World, machine: &Machine) -> Option<Machine> {
-    let mut wanted = machine.clone();
-    let (labels, annotations) = (machine_labels(world), machine_annotations(world));
-    wanted.metadata.labels.get_or_insert_default().extend(labels);
-    if !annotations.is_empty() {
-        wanted
-            .metadata
-            .annotations
-            .get_or_insert_default()
-            .extend(annotations);
+/// Labels and annotations of the template, for the objects that a Machine refers to.
+pub fn children_metadata(world: &World) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    (machine_labels(world), machine_annotations(world))
+}
+
+/// Whether a Machine or the objects that it refers to differ in what follows the control plane without a new machine:
+/// metadata of the template, gates, timeouts and taints. What was taken out of the template cannot be seen on them, so a
+/// spec that has not been seen through yet counts too.
+pub fn needs_sync(world: &World, view: &MachineView) -> bool {
+    if view.deleting() {
+        return with_timeouts(world, &view.machine) != *view.machine;
     }
+    let (labels, annotations) = children_metadata(world);
+    let lacks = |meta: &ObjectMeta| lacks(meta, &labels, &annotations);
+    world.spec_is_new()
+        || is_out_of_sync(world, &view.machine)
+        || view.config.as_ref().is_some_and(|config| lacks(&config.metadata))
+        || view
+            .infrastructure
+            .as_ref()
+            .is_some_and(|object| lacks(&object.metadata))
+}
+
+/// Whether a Machine itself differs in what follows the control plane.
+pub fn is_out_of_sync(world: &World, machine: &Machine) -> bool {
+    synced(world, machine) != *machine
+}
+
+/// Whether an object is without some of these labels and annotations.
+pub fn lacks(
+    meta: &ObjectMeta,
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+) -> bool {
+    let missing = |wanted: &BTreeMap<String, String>, has: &Option<BTreeMap<String, String>>| {
+        wanted
+            .iter()
+            .any(|(key, value)| has.as_ref().and_then(|has| has.get(key)) != Some(value))
+    };
+    missing(labels, &meta.labels) || missing(annotations, &meta.annotations)
+}
+
+/// The Machine with everything that follows the control plane without a new machine.
+fn synced(world: &World, machine: &Machine) -> Machine {
+    let mut wanted = with_timeouts(world, machine);
+    wanted
+        .metadata
+        .labels
+        .get_or_insert_default()
+        .extend(machine_labels(world));
+    wanted
+        .metadata
+        .annotations
+        .get_or_insert_default()
+        .extend(own_annotations(world, Some(machine)));
     wanted.spec.readiness_gates = readiness_gates(world);
     wanted.spec.taints = world.control_plane.spec.machine_template.spec.taints.clone();
+    wanted
+}
+
+/// The Machine with the timeouts of the template: all that still matters to one that is deleted.
+pub fn with_timeouts(world: &World, machine: &Machine) -> Machine {
+    let mut wanted = machine.clone();
     if let Some(deletion) = deletion(world) {
         // What is unset here has a default in the API server.
         let current = wanted.spec.deletion.get_or_insert_default();
@@ -375,7 +424,7 @@ pub fn synced(world: &World, machine: &Machine) -> Option<Machine> {
             .node_deletion_timeout_seconds
             .or(current.node_deletion_timeout_seconds);
     }
-    (wanted != *machine).then_some(wanted)
+    wanted
 }
 
 /// The failure domain for a new Machine: of those meant for control planes the one with the fewest Machines that are up

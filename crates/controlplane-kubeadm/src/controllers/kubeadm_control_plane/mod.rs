@@ -1,19 +1,27 @@
 //! The controller of KubeadmControlPlane.
 //!
 //! `observe` gathers a [`world::World`], `plan` decides, `act` writes, `status` reports. Everything that decides is pure
-//! and lives in modules of its own: certificates, machines, up_to_date, preflight, availability, machine_conditions, progress.
+//! and lives in modules of its own: certificates, machines, up_to_date, health, preflight, replicas, leaving, remediation,
+//! stray, availability, machine_conditions, progress.
 
 mod act;
 mod availability;
 mod certificates;
+mod health;
+mod leaving;
 mod legacy;
 mod machine_conditions;
 mod machines;
+mod membership;
 mod observe;
 mod plan;
 mod preflight;
 mod progress;
+mod remediation;
+mod replicas;
 mod status;
+mod stray;
+mod sync;
 mod up_to_date;
 mod world;
 
@@ -182,9 +190,20 @@ impl KubeadmControlPlaneReconciler {
             self.memory.forget(ctx.key());
             return Ok(Next::Done);
         }
-        let report = status::report(&world, &plan, ctx.now(), self.settings.grace());
+        let mut report = status::report(&world, &plan, ctx.now(), self.settings.grace());
+        if acted.is_err()
+            && let Some(status) = &mut report.control_plane.status
+        {
+            // What the spec asks for has not been seen through.
+            let before = world.control_plane.status.as_ref();
+            status.observed_generation = before.and_then(|status| status.observed_generation);
+        }
         for machine in &report.machines {
             let name = machine.name_any();
+            if acted.is_ok() && plan.deletes(&name) {
+                // It has changed by its deletion, which brings it back here.
+                continue;
+            }
             let Some(view) = world.machines.iter().find(|view| view.name() == name) else {
                 continue;
             };
@@ -193,7 +212,7 @@ impl KubeadmControlPlaneReconciler {
                 result => drop(result?),
             }
         }
-        ctx.patch(control_plane, &report.control_plane).await?;
+        ctx.patch(&world.control_plane, &report.control_plane).await?;
         acted?;
         Ok(self.next(ctx, &world, &plan, report.look_again))
     }
@@ -224,14 +243,17 @@ impl KubeadmControlPlaneReconciler {
             None => Next::Done,
         };
         let mut next = at(plan.look_again).earliest(at(look_again));
-        if plan.blocked.is_some() || (world.deleting() && !world.workers.is_empty()) {
+        if plan.blocked.is_some()
+            || plan.remediation.is_some()
+            || (world.deleting() && !world.workers.is_empty())
+        {
             next = next.earliest(jittered(LAST_RESORT));
         }
         if let Workload::Connected(view) = &world.workload {
             if !view.initialized {
                 next = next.earliest(jittered(INITIALIZING));
             } else if let Some(etcd) = &view.etcd {
-                let well = etcd.members.is_ok() && etcd.answers.values().all(Result::is_ok);
+                let well = observe::is_good(etcd) && plan.etcd_notes.is_empty();
                 next = next.earliest(jittered(if well { ETCD_WELL } else { ETCD_UNWELL }));
             }
         }
@@ -271,7 +293,9 @@ impl NamesInUse for Leftovers<'_> {
             Workload::Connected(view) => view.nodes.contains_key(name),
             _ => false,
         };
-        node || self.ctx.store::<Machine>().get(&key).is_some()
+        let member = self.world.etcd().is_some_and(|etcd| etcd.member(name).is_some());
+        node || member
+            || self.ctx.store::<Machine>().get(&key).is_some()
             || self.ctx.store::<Secret>().get(&key).is_some()
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     Error, Settings,
     workload::{
         self,
-        etcd::{EtcdCluster, EtcdView},
+        etcd::{EtcdCluster, EtcdView, ThroughApiServer},
         tls::EtcdCredentials,
     },
 };
@@ -46,6 +46,11 @@ struct Remembered {
 impl Memory {
     /// Forgets a control plane that is gone.
     pub fn forget(&self, key: &Key) {
+        self.forget_etcd(key);
+    }
+
+    /// What etcd answered is not true any more.
+    pub fn forget_etcd(&self, key: &Key) {
         self.etcd.lock().remove(key);
     }
 }
@@ -77,6 +82,16 @@ pub async fn observe(
                 && machine.metadata.deletion_timestamp.is_none()
         })
         .collect();
+    let foreign = machines
+        .by_cluster(&cluster_key)
+        .into_iter()
+        .filter(|machine| {
+            is_control_plane_machine(machine, &cluster_key.name)
+                && capi_runtime::meta::controller_of(&machine.metadata)
+                    .is_some_and(|controller| controller.uid != uid)
+        })
+        .map(|machine| machine.name_any())
+        .collect();
     let deleting = control_plane.metadata.deletion_timestamp.is_some();
     let unfinished = ctx
         .store::<KubeadmConfig>()
@@ -103,6 +118,7 @@ pub async fn observe(
         secrets: BTreeMap::new(),
         machines: views,
         orphans,
+        foreign,
         template,
         unfinished,
         workers: if deleting {
@@ -298,13 +314,15 @@ async fn observe_etcd(
     Some(etcd)
 }
 
-fn is_good(view: &EtcdView) -> bool {
+/// Nothing is wrong with etcd.
+pub fn is_good(view: &EtcdView) -> bool {
     view.members.is_ok()
         && view.alarms.as_ref().is_ok_and(BTreeMap::is_empty)
-        && view
-            .answers
-            .values()
-            .all(|answer| answer.as_ref().is_ok_and(|answer| answer.leader != 0))
+        && view.answers.values().all(|answer| {
+            answer
+                .as_ref()
+                .is_ok_and(|answer| answer.is_well() && view.disagreement(answer).is_none())
+        })
 }
 
 /// etcd of this cluster, ready to be asked.
@@ -320,10 +338,13 @@ pub fn cluster(
     let tls = memory
         .credentials
         .tls(&authority, algorithm, ctx.keys(), ctx.randomness(), ctx.now())?;
-    Ok(EtcdCluster {
+    let reach = ThroughApiServer {
         dialer: settings.etcd_dialer.clone(),
         workload: client.clone(),
         tls,
+    };
+    Ok(EtcdCluster {
+        reach: Arc::new(reach),
         timeouts: settings.etcd_timeouts,
     })
 }

@@ -2,15 +2,19 @@
 //!
 //! At most one Machine is created or deleted by a plan, and at most one action touches the quorum of etcd.
 
-use capi_api::{annotations, secrets::Purpose};
+use capi_api::{annotations, conditions::types, secrets::Purpose};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::{
     certificates::{self, KubeconfigNeed},
+    health::Health,
+    leaving,
     machines::{self, Role},
-    preflight::{self, Findings},
-    up_to_date,
+    preflight::Findings,
+    remediation::{self, Decision, Outcome, Record},
+    replicas,
+    stray::{self, Stray},
     world::{MachineView, Workload, World},
 };
 
@@ -52,11 +56,24 @@ pub enum Action {
         from: String,
         /// The Machines to try, best first.
         to: Vec<String>,
+        /// Nothing else happens before it has succeeded.
+        insist: bool,
     },
     /// Read from its API server until when a Machine's certificates are valid, and note it.
     NoteCertificateExpiry(String),
     /// Take the etcd member of a deleted Machine out of its cluster.
     RemoveEtcdMember(String),
+    /// Take an etcd member that belongs to no Machine out of its cluster.
+    RemoveStrayMember {
+        /// Its identifier.
+        id: u64,
+        /// Its name; empty if it never started.
+        name: String,
+    },
+    /// Note on the control plane that a Machine is given up.
+    BeginRemediation(Record),
+    /// The Machine that was given up has its successor.
+    EndRemediation,
     /// Let the deletion of a Machine go on.
     RemoveHook(String),
     /// Delete a Machine.
@@ -74,6 +91,10 @@ pub struct Plan {
     pub waits: Vec<String>,
     /// What keeps a Machine from being added or taken away.
     pub blocked: Option<Findings>,
+    /// What is decided about an unhealthy Machine.
+    pub remediation: Option<Decision>,
+    /// Changes of etcd that cannot be made now, for its condition.
+    pub etcd_notes: Vec<String>,
     /// When to look again at the latest.
     pub look_again: Option<Timestamp>,
 }
@@ -86,6 +107,12 @@ impl Plan {
 
     fn at(&mut self, time: Option<Timestamp>) {
         self.look_again = self.look_again.into_iter().chain(time).min();
+    }
+
+    /// It deletes this Machine.
+    pub fn deletes(&self, machine: &str) -> bool {
+        let deletes = |action: &Action| matches!(action, Action::DeleteMachine(name) if name == machine);
+        self.actions.iter().any(deletes)
     }
 }
 
@@ -124,20 +151,81 @@ pub fn plan(world: &World, names: &dyn NamesInUse, now: Timestamp) -> Plan {
         KubeconfigNeed::Keep(due) => plan.at(due),
         KubeconfigNeed::Unreadable => plan.waits.push("a kubeconfig Secret that can be read".to_owned()),
     }
-    plan_adoption(world, &mut plan);
-    if !world.orphans.is_empty() {
+    if !plan_ownership(world, &mut plan) {
         return plan;
     }
-    for view in world.living() {
-        if machines::synced(world, &view.machine).is_some() {
+    for view in &world.machines {
+        if machines::needs_sync(world, view) {
             plan.actions.push(Action::SyncMachine(view.name()));
         }
     }
-    plan_hooks(world, &mut plan);
-    plan_replicas(world, names, now, &mut plan);
+    plan_machines(world, names, now, &mut plan);
     plan_expiry_notes(world, &mut plan);
     plan.at(rollout_time(world, now));
     plan
+}
+
+/// What concerns the set of Machines, the most urgent first. Each step may change the quorum of etcd, so that the later
+/// ones wait for another look.
+fn plan_machines(world: &World, names: &dyn NamesInUse, now: Timestamp, plan: &mut Plan) {
+    let health = Health::of(world, now);
+    if remediation::is_over(world) {
+        plan.actions.push(Action::EndRemediation);
+    }
+    match stray::find(world) {
+        Stray::Remove { id, name } => {
+            plan.actions.push(Action::RemoveStrayMember { id, name });
+            plan.at(Some(now));
+            return;
+        }
+        Stray::Keep(why) => plan.etcd_notes.push(why),
+        Stray::None => {}
+    }
+    leaving::plan_hooks(world, plan);
+    plan.remediation = remediation::decide(world, &health, now);
+    match plan.remediation.as_ref().map(|decision| &decision.outcome) {
+        Some(Outcome::Remediate(record)) => {
+            let record = record.clone();
+            plan_remediation(world, record, plan);
+            return;
+        }
+        Some(Outcome::Wait { until, .. }) => plan.at(*until),
+        None => {}
+    }
+    replicas::plan_replicas(world, &health, names, now, plan);
+}
+
+/// Gives a Machine up. First it is noted: a crash in between must not forget how often that was tried.
+fn plan_remediation(world: &World, record: Record, plan: &mut Plan) {
+    let Some(view) = world.machine(&record.machine) else {
+        return;
+    };
+    if world.initialized() && world.etcd_is_managed() && world.member_name(view).is_some() {
+        plan.actions.push(leaving::forward_leadership(world, view));
+    }
+    if remediation::in_progress(world).as_ref() != Some(&record) {
+        plan.actions.push(Action::BeginRemediation(record));
+    }
+    plan.actions.push(Action::DeleteMachine(view.name()));
+}
+
+/// Who may lead etcd next: provisioned Machines that stay, healthy, up to date and new ones first.
+pub fn leadership_candidates(world: &World, from: &MachineView) -> Vec<String> {
+    let mut candidates: Vec<&MachineView> = world
+        .living()
+        .filter(|view| view.name() != from.name() && view.node_name().is_some())
+        .collect();
+    candidates.sort_by_key(|view| {
+        let created = view.machine.metadata.creation_timestamp.as_ref();
+        (
+            !view.condition_is(types::ETCD_MEMBER_HEALTHY, "True"),
+            view.condition_is(types::HEALTH_CHECK_SUCCEEDED, "False"),
+            !view.condition_is(types::UP_TO_DATE, "True"),
+            std::cmp::Reverse(created.map(|time| time.0)),
+            view.name(),
+        )
+    });
+    candidates.into_iter().map(MachineView::name).collect()
 }
 
 fn needs_template_owner(world: &World) -> bool {
@@ -148,242 +236,42 @@ fn needs_template_owner(world: &World) -> bool {
     !capi_runtime::meta::is_owned_by(&object.metadata, &uid)
 }
 
-fn plan_adoption(world: &World, plan: &mut Plan) {
+/// All control plane Machines of a Cluster belong to its control plane, or it does nothing: true if they do. Machines that
+/// nobody controls are adopted, all or none.
+fn plan_ownership(world: &World, plan: &mut Plan) -> bool {
     let wanted = world.version();
-    for machine in &world.orphans {
-        let version = machine
-            .spec
-            .version
-            .as_deref()
-            .and_then(capi_api::versions::parse_tolerant);
-        let close = match (&wanted, &version) {
+    let is_close = |machine: &capi_api::core::v1beta2::Machine| {
+        let Some(version) = &machine.spec.version else {
+            // Whoever leaves it out knows what it is.
+            return true;
+        };
+        match (&wanted, capi_api::versions::parse_tolerant(version)) {
             (Some(wanted), Some(version)) => {
                 wanted.major == version.major && wanted.minor.abs_diff(version.minor) <= 1
             }
-            (_, None) => true,
-            (None, _) => false,
-        };
-        let name = machine.name_any();
-        plan.actions.push(if close {
-            Action::Adopt(name)
-        } else {
-            Action::RefuseAdoption(name)
-        });
-    }
-}
-
-/// The hook of a Machine that is deleted while the control plane stays: its etcd member goes first.
-fn plan_hooks(world: &World, plan: &mut Plan) {
-    let mut deleting: Vec<&MachineView> = world.machines.iter().filter(|view| view.deleting()).collect();
-    deleting.sort_by_key(|view| {
-        (
-            view.machine
-                .metadata
-                .deletion_timestamp
-                .as_ref()
-                .map(|time| time.0),
-            view.name(),
-        )
-    });
-    // One at a time: each removal changes what the quorum is.
-    let Some(view) = deleting.first() else { return };
-    let all = view.machine.annotations();
-    if !all.contains_key(annotations::KCP_PRE_TERMINATE_HOOK) {
-        return;
-    }
-    let others = all.keys().any(|key| {
-        key.starts_with(annotations::PRE_TERMINATE_HOOK_PREFIX) && key != annotations::KCP_PRE_TERMINATE_HOOK
-    });
-    if others {
-        plan.waits
-            .push(format!("other pre-terminate hooks of Machine {}", view.name()));
-        return;
-    }
-    if !reached_pre_terminate(view) {
-        plan.waits.push(format!("Machine {} to be drained", view.name()));
-        return;
-    }
-    if world.etcd_is_managed()
-        && world.initialized()
-        && world.machines.len() > 1
-        && view.node_name().is_some()
-    {
-        plan.actions.push(Action::ForwardLeadership {
-            from: view.name(),
-            to: leadership_candidates(world, view),
-        });
-        plan.actions.push(Action::RemoveEtcdMember(view.name()));
-    }
-    plan.actions.push(Action::RemoveHook(view.name()));
-}
-
-/// The Machine controller has finished draining and asks for the hooks.
-fn reached_pre_terminate(view: &MachineView) -> bool {
-    let conditions = view
-        .machine
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
-    conditions.iter().any(|condition| {
-        condition.type_ == capi_api::conditions::types::DELETING
-            && condition.status == "True"
-            && condition.reason == capi_api::conditions::reasons::WAITING_FOR_PRE_TERMINATE_HOOK
-    })
-}
-
-/// Who may lead etcd next: provisioned Machines that stay, healthy, up to date and new ones first.
-fn leadership_candidates(world: &World, from: &MachineView) -> Vec<String> {
-    use capi_api::conditions::types::{ETCD_MEMBER_HEALTHY, HEALTH_CHECK_SUCCEEDED, UP_TO_DATE};
-    let mut candidates: Vec<&MachineView> = world
-        .living()
-        .filter(|view| view.name() != from.name() && view.node_name().is_some())
-        .collect();
-    candidates.sort_by_key(|view| {
-        (
-            !view.condition_is(ETCD_MEMBER_HEALTHY, "True"),
-            view.condition_is(HEALTH_CHECK_SUCCEEDED, "False"),
-            !view.condition_is(UP_TO_DATE, "True"),
-            std::cmp::Reverse(
-                view.machine
-                    .metadata
-                    .creation_timestamp
-                    .as_ref()
-                    .map(|time| time.0),
-            ),
-            view.name(),
-        )
-    });
-    candidates.into_iter().map(MachineView::name).collect()
-}
-
-fn plan_replicas(world: &World, names: &dyn NamesInUse, now: Timestamp, plan: &mut Plan) {
-    let Some(desired) = world
-        .desired_replicas()
-        .and_then(|replicas| usize::try_from(replicas).ok())
-    else {
-        plan.waits.push("spec.replicas to be set".to_owned());
-        return;
-    };
-    let current = world.machines.len();
-    let outdated: Vec<&MachineView> = world
-        .living()
-        .filter(|view| !up_to_date::differences(world, view, now).is_empty())
-        .collect();
-    if current == 0 {
-        if desired > 0 {
-            plan.actions.push(create(world, names, Role::Init, now));
+            _ => false,
         }
-        return;
-    }
-    if !world.initialized() {
-        if !world.machines.iter().any(MachineView::deleting) {
-            plan.waits
-                .push("the first control plane Machine to be initialized".to_owned());
-        }
-        return;
-    }
-    // A rollout replaces one Machine at a time. With a surge (the default) the new one comes first.
-    let surge = usize::from(!outdated.is_empty() && max_surge(world) > 0);
-    if current < desired + surge {
-        let findings = preflight::check(world, None);
-        if findings.is_empty() {
-            if !outdated.is_empty() {
-                plan.actions
-                    .extend([Action::GrantKubeadmPermissions, Action::UpdateKubeadmConfig]);
-            }
-            plan.actions.push(create(world, names, Role::Join, now));
-        } else {
-            plan.blocked = Some(findings);
-        }
-    } else if current > desired || !outdated.is_empty() {
-        plan_scale_down(world, &outdated, plan);
-    }
-}
-
-fn create(world: &World, names: &dyn NamesInUse, role: Role, now: Timestamp) -> Action {
-    // A machine that was begun before a crash is finished under its name.
-    let name = match world.unfinished.first() {
-        Some(config) => config.name_any(),
-        None => machines::next_name(world, |name| names.in_use(name)),
     };
-    let failure_domain = machines::failure_domain(world, |machine| {
-        world
-            .machines
-            .iter()
-            .find(|view| view.name() == machine.name_any())
-            .is_some_and(|view| up_to_date::differences(world, view, now).is_empty())
-    });
-    Action::CreateMachine {
-        name,
-        role,
-        failure_domain,
-    }
-}
-
-fn plan_scale_down(world: &World, outdated: &[&MachineView], plan: &mut Plan) {
-    let Some(victim) = choose_victim(world, outdated) else {
-        return;
+    let (close, far): (Vec<_>, Vec<_>) = world.orphans.iter().partition(|machine| is_close(machine));
+    let names = |machines: Vec<&std::sync::Arc<capi_api::core::v1beta2::Machine>>| {
+        machines
+            .into_iter()
+            .map(|machine| machine.name_any())
+            .collect::<Vec<_>>()
     };
-    let findings = preflight::check(world, Some(&victim.name()));
-    if !findings.is_empty() {
-        plan.blocked = Some(findings);
-        return;
+    match far.is_empty() {
+        true => plan.actions.extend(names(close).into_iter().map(Action::Adopt)),
+        false => plan
+            .actions
+            .extend(names(far).into_iter().map(Action::RefuseAdoption)),
     }
-    if world.etcd_is_managed() && victim.node_name().is_some() {
-        plan.actions.push(Action::ForwardLeadership {
-            from: victim.name(),
-            to: leadership_candidates(world, victim),
-        });
+    if !world.foreign.is_empty() {
+        plan.waits.push(format!(
+            "not all control plane machines are owned by this KubeadmControlPlane, refusing to operate in mixed management mode: {}",
+            world.foreign.join(", ")
+        ));
     }
-    plan.actions.push(Action::DeleteMachine(victim.name()));
-}
-
-/// Marked Machines first (outdated ones before others), then outdated ones with unhealthy components, outdated ones, all;
-/// among them the failure domain with the most Machines, and there the oldest.
-fn choose_victim<'a>(world: &'a World, outdated: &[&MachineView]) -> Option<&'a MachineView> {
-    let is_outdated = |view: &MachineView| outdated.iter().any(|other| other.name() == view.name());
-    let unhealthy = |view: &MachineView| {
-        super::machine_conditions::COMPONENTS
-            .iter()
-            .any(|(type_, _)| view.condition_is(type_, "False"))
-    };
-    let rank = |view: &MachineView| match (view.marked_for_deletion(), is_outdated(view), unhealthy(view)) {
-        (true, true, _) => 0,
-        (true, false, _) => 1,
-        (false, true, true) => 2,
-        (false, true, false) => 3,
-        _ => 4,
-    };
-    let best = world.living().map(rank).min()?;
-    let eligible: Vec<&MachineView> = world.living().filter(|view| rank(view) == best).collect();
-    let crowd = |view: &MachineView| {
-        eligible
-            .iter()
-            .filter(|other| other.machine.spec.failure_domain == view.machine.spec.failure_domain)
-            .count()
-    };
-    eligible.iter().copied().min_by_key(|view| {
-        let domain = view.machine.spec.failure_domain.clone();
-        let age = view
-            .machine
-            .metadata
-            .creation_timestamp
-            .as_ref()
-            .map(|time| time.0);
-        (std::cmp::Reverse(crowd(view)), domain, age, view.name())
-    })
-}
-
-fn max_surge(world: &World) -> i32 {
-    use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-    let rollout = world.control_plane.spec.rollout.as_ref();
-    let update = rollout.and_then(|rollout| rollout.strategy.as_ref()?.rolling_update.as_ref());
-    match update.and_then(|update| update.max_surge.as_ref()) {
-        Some(IntOrString::Int(surge)) => *surge,
-        Some(IntOrString::String(text)) => text.parse().unwrap_or(1),
-        None => 1,
-    }
+    world.orphans.is_empty() && world.foreign.is_empty()
 }
 
 /// The expiry is noted once, as soon as the API server of a Machine runs.

@@ -113,7 +113,7 @@ pub fn scaling_down(world: &World, plan: &Plan, now: Timestamp) -> Draft {
 fn findings(plan: &Plan) -> Vec<String> {
     plan.blocked
         .iter()
-        .flat_map(|findings: &preflight::Findings| findings.lines.iter().map(|line| (*line).to_owned()))
+        .flat_map(|findings: &preflight::Findings| findings.lines.iter().cloned())
         .collect()
 }
 
@@ -162,7 +162,8 @@ pub fn remediating(world: &World, conditions: &MachineConditions) -> Draft {
         .machines
         .iter()
         .filter(|view| {
-            get_in(&own(view), types::OWNER_REMEDIATED).is_some_and(|condition| condition.status == "False")
+            let is_false = |type_| get_in(&own(view), type_).is_some_and(|found| found.status == "False");
+            is_false(types::HEALTH_CHECK_SUCCEEDED) && is_false(types::OWNER_REMEDIATED)
         })
         .collect();
     if !to_remediate.is_empty() {

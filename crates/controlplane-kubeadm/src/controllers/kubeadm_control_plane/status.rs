@@ -19,6 +19,7 @@ use super::{
     legacy, machine_conditions,
     plan::Plan,
     progress,
+    remediation::{self, Decision, Outcome},
     world::{MachineView, World},
 };
 
@@ -38,7 +39,7 @@ pub struct Report {
 
 /// The status that follows from a world, as it is after the plan was carried out.
 pub fn report(world: &World, plan: &Plan, now: Timestamp, grace: SignedDuration) -> Report {
-    let (machines, conditions) = machines(world, now, grace);
+    let (machines, conditions) = machines(world, plan, now, grace);
     let mut control_plane = world.control_plane.clone();
     let initialized = world.initialized();
     let certificate = certificates_condition(world);
@@ -56,7 +57,7 @@ pub fn report(world: &World, plan: &Plan, now: Timestamp, grace: SignedDuration)
             since,
             now,
         )),
-        availability::etcd_cluster(world, &conditions),
+        availability::etcd_cluster(world, &conditions, &plan.etcd_notes),
         Some(availability::components(world, &conditions)),
         Some(machines_ready(world, &conditions)),
         Some(machines_up_to_date(world, &conditions, now)),
@@ -78,6 +79,9 @@ pub fn report(world: &World, plan: &Plan, now: Timestamp, grace: SignedDuration)
         });
     }
     status.observed_generation = generation;
+    if let Some(last) = remediation::last(world) {
+        status.last_remediation = Some(last);
+    }
     legacy::fill(world, &mut control_plane, now);
 
     let reported = machines
@@ -108,6 +112,7 @@ fn set(control_plane: &mut KubeadmControlPlane, draft: Draft, now: Timestamp) {
 /// The Machines with their new conditions, and whether those differ; and all conditions by name.
 fn machines(
     world: &World,
+    plan: &Plan,
     now: Timestamp,
     grace: SignedDuration,
 ) -> (Vec<(Machine, bool)>, MachineConditions) {
@@ -118,12 +123,43 @@ fn machines(
         for draft in machine_conditions::of_machine(world, view, now, grace) {
             conditions::set(&mut machine, draft, now);
         }
+        owner_remediated(view, plan, &mut machine, now);
         legacy::fill_machine(world, view, &mut machine, now);
         let changed = is_news(view.machine.conditions(), machine.conditions());
         all.insert(view.name(), machine.conditions().to_vec());
         machines.push((machine, changed));
     }
     (machines, all)
+}
+
+/// The answer to whoever asked for a Machine to be replaced.
+fn owner_remediated(view: &MachineView, plan: &Plan, machine: &mut Machine, now: Timestamp) {
+    let type_ = types::OWNER_REMEDIATED;
+    if !view.deleting() && view.condition_is(types::HEALTH_CHECK_SUCCEEDED, "True") {
+        // It has got well again before anything happened.
+        if view.condition_is(type_, "False") {
+            conditions::remove(machine, type_);
+            legacy::forget_remediation(machine);
+        }
+        return;
+    }
+    if !remediation::is_marked(view) {
+        return;
+    }
+    let draft = match plan
+        .remediation
+        .as_ref()
+        .filter(|decision| decision.machine == view.name())
+    {
+        _ if view.deleting() => Draft::is_false(type_, reasons::MACHINE_DELETING, "Machine is deleting"),
+        Some(Decision {
+            outcome: Outcome::Wait { reason, message, .. },
+            ..
+        }) => Draft::is_false(type_, *reason, message.clone()),
+        _ => return,
+    };
+    legacy::note_remediation(machine, &draft, now);
+    conditions::set(machine, draft, now);
 }
 
 /// Whether conditions say something else than before. While a Machine comes up, its spec changes several times; that

@@ -38,6 +38,8 @@ pub struct World {
     pub machines: Vec<MachineView>,
     /// Control plane Machines of the Cluster that nobody controls.
     pub orphans: Vec<Arc<Machine>>,
+    /// Control plane Machines of the Cluster that somebody else controls.
+    pub foreign: Vec<String>,
     /// The template that Machines' infrastructure is cloned from.
     pub template: Template,
     /// KubeadmConfigs that this control plane owns although there is no Machine of that name (yet).
@@ -253,6 +255,54 @@ impl World {
             Workload::Connected(view) => view.etcd.as_ref(),
             _ => None,
         }
+    }
+
+    /// The Machine of that name.
+    pub fn machine(&self, name: &str) -> Option<&MachineView> {
+        self.machines.iter().find(|view| view.name() == name)
+    }
+
+    /// The name that the etcd member of a Machine has or would have: that of its Node. A Machine that does not refer to
+    /// its Node yet may have one all the same; then its provider's identifier tells.
+    pub fn member_name(&self, view: &MachineView) -> Option<String> {
+        if let Some(node) = view.node_name() {
+            return Some(node.to_owned());
+        }
+        let Workload::Connected(workload) = &self.workload else {
+            return None;
+        };
+        let own = view.machine.spec.provider_id.as_deref();
+        let reported = view
+            .infrastructure
+            .as_ref()
+            .and_then(|object| object.data.pointer("/spec/providerID"))
+            .and_then(serde_json::Value::as_str);
+        let id = own.or(reported).filter(|id| !id.is_empty())?;
+        let of_machine = |node: &&Arc<Node>| {
+            let spec = node.spec.as_ref();
+            spec.and_then(|spec| spec.provider_id.as_deref()) == Some(id)
+        };
+        workload
+            .nodes
+            .values()
+            .find(of_machine)
+            .map(|node| node.name_any())
+    }
+
+    /// The version that the Cluster's topology wants and that has not reached this control plane yet.
+    pub fn topology_version_ahead(&self) -> Option<&str> {
+        let wanted = self.cluster.spec.topology.as_ref()?.version.as_str();
+        let step = self.cluster.annotations().get(annotations::TOPOLOGY_UPGRADE_STEP);
+        let current = self.control_plane.spec.version.as_str();
+        let reached = wanted == current || step.is_some_and(|step| step == current);
+        (!reached).then(|| step.map_or(wanted, String::as_str))
+    }
+
+    /// The spec has changed since a reconcile last saw it through.
+    pub fn spec_is_new(&self) -> bool {
+        let status = self.control_plane.status.as_ref();
+        let observed = status.and_then(|status| status.observed_generation);
+        observed != self.control_plane.metadata.generation
     }
 
     /// The Machines that are not deleted.

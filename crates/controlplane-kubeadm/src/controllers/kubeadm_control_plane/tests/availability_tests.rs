@@ -115,7 +115,7 @@ fn strangers_among_the_members_are_noticed() {
             "The list of etcd members does not match the list of Machines and Nodes".into()
         )
     );
-    let draft = etcd_cluster(&world, &all).unwrap();
+    let draft = etcd_cluster(&world, &all, &[]).unwrap();
     assert_eq!(
         draft.message,
         "* Etcd member gone does not have a corresponding Machine"
@@ -180,7 +180,9 @@ fn before_there_is_anything_to_judge_the_conditions_say_why() {
     );
     let later = world(json!({}));
     assert_eq!(
-        etcd_cluster(&later, &MachineConditions::new()).unwrap().message,
+        etcd_cluster(&later, &MachineConditions::new(), &[])
+            .unwrap()
+            .message,
         "Waiting for Cluster control plane to be initialized"
     );
     assert_eq!(

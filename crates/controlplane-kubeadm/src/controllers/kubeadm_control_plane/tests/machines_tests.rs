@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{
-    super::machines::{desired_config, new_machine, readiness_gates, synced},
+    super::machines::{desired_config, new_machine, readiness_gates},
     *,
 };
 
@@ -105,18 +105,6 @@ fn users_gates_come_last_and_once() {
 }
 
 #[test]
-fn old_versions_have_no_cleanup_hook() {
-    let new = new_machine(
-        &world(json!({ "spec": { "version": "v1.30.1" } })),
-        "m",
-        Role::Init,
-        None,
-    )
-    .unwrap();
-    assert!(new.machine.metadata.annotations.is_none());
-}
-
-#[test]
 fn a_synced_machine_keeps_what_the_api_server_and_others_added() {
     let mut world = running(1, json!({}));
     let mut machine = world.machines[0].machine.as_ref().clone();
@@ -126,10 +114,11 @@ fn a_synced_machine_keeps_what_the_api_server_and_others_added() {
         .labels
         .get_or_insert_default()
         .insert("other".into(), "x".into());
-    assert_eq!(synced(&world, &machine), None);
+    assert!(!machines::is_out_of_sync(&world, &machine));
     world.control_plane.spec.machine_template.spec.deletion =
         serde_json::from_value(json!({ "nodeDrainTimeoutSeconds": 60 })).unwrap();
-    let wanted = synced(&world, &machine).unwrap();
+    assert!(machines::is_out_of_sync(&world, &machine));
+    let wanted = machines::with_timeouts(&world, &machine);
     assert_eq!(
         serde_json::to_value(&wanted.spec.deletion).unwrap(),
         json!({ "nodeDrainTimeoutSeconds": 60, "nodeDeletionTimeoutSeconds": 10 })
@@ -149,4 +138,55 @@ fn names_follow_the_naming_template() {
     let world = world(json!({ "spec": { "machineNaming": naming } }));
     let name = machines::next_name(&world, |_| false);
     assert!(name.starts_with("c-control-") && name.len() == 15, "{name}");
+}
+
+#[test]
+fn the_objects_of_a_machine_follow_the_template_too() {
+    let mut world = running(1, json!({}));
+    assert!(!machines::needs_sync(&world, &world.machines[0]));
+    let config = Arc::make_mut(world.machines[0].config.as_mut().unwrap());
+    config.metadata.labels = None;
+    assert!(machines::needs_sync(&world, &world.machines[0]));
+}
+
+#[test]
+fn a_spec_that_was_not_seen_through_is_compared_in_full() {
+    let world = running(1, json!({ "metadata": { "generation": 2 } }));
+    assert!(machines::needs_sync(&world, &world.machines[0]));
+}
+
+#[test]
+fn only_timeouts_matter_to_a_deleted_machine() {
+    let mut world = running(
+        1,
+        json!({ "spec": { "machineTemplate": { "metadata": { "labels": { "team": "a" } } } } }),
+    );
+    let machine = Arc::make_mut(&mut world.machines[0].machine);
+    machine.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+    assert!(!machines::needs_sync(&world, &world.machines[0]));
+    world.control_plane.spec.machine_template.spec.deletion =
+        serde_json::from_value(json!({ "nodeDrainTimeoutSeconds": 60 })).unwrap();
+    assert!(machines::needs_sync(&world, &world.machines[0]));
+}
+
+#[test]
+fn the_successor_of_a_machine_that_was_given_up_says_so_and_has_another_name() {
+    let record = r#"{"machine":"m3","timestamp":"2026-11-20T11:59:00Z","retryCount":1}"#;
+    let name = "controlplane.cluster.x-k8s.io/remediation-in-progress";
+    let world = running(2, json!({ "metadata": { "annotations": { name: record } } }));
+    let new = new_machine(&world, "m", Role::Join, None).unwrap();
+    let annotation = "controlplane.cluster.x-k8s.io/remediation-for";
+    assert_eq!(
+        new.machine.metadata.annotations.as_ref().unwrap()[annotation],
+        record
+    );
+    assert_eq!(
+        machines::intent(&world, &new.machine)["metadata"]["annotations"][annotation],
+        record,
+        "and keeps saying so"
+    );
+    assert_ne!(
+        machines::next_name(&world, |_| false),
+        machines::next_name(&running(2, json!({})), |_| false)
+    );
 }

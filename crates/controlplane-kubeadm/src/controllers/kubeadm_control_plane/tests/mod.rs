@@ -5,7 +5,10 @@ mod certificates_tests;
 mod machine_conditions_tests;
 mod machines_tests;
 mod plan_tests;
+mod property_tests;
+mod remediation_tests;
 mod status_tests;
+mod stray_tests;
 mod up_to_date_tests;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -17,7 +20,7 @@ use capi_api::{
     secrets::Purpose,
 };
 use cluster_pki::PooledKeys;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use seams::SeededRandomness;
@@ -118,6 +121,7 @@ pub fn world(control_plane_changes: Value) -> World {
         secrets: BTreeMap::new(),
         machines: Vec::new(),
         orphans: Vec::new(),
+        foreign: Vec::new(),
         template: template(),
         unfinished: Vec::new(),
         workers: Vec::new(),
@@ -261,10 +265,19 @@ pub fn workload(nodes: &[&str]) -> Workload {
         alarms: Ok(BTreeMap::new()),
         answers: nodes
             .iter()
-            .map(|name| ((*name).to_owned(), Ok(MemberAnswer { leader: 1 })))
+            .map(|name| ((*name).to_owned(), Ok(answer())))
             .collect(),
     });
     Workload::Connected(Box::new(view))
+}
+
+/// The answer of a member that is well.
+pub fn answer() -> MemberAnswer {
+    MemberAnswer {
+        leader: 1,
+        cluster: 7,
+        ..MemberAnswer::default()
+    }
 }
 
 /// The connected workload cluster, to be changed.
@@ -278,6 +291,7 @@ pub fn view(world: &mut World) -> &mut WorkloadView {
 /// A control plane with these healthy Machines `m0`, `m1`, ... on Nodes `n0`, `n1`, ...
 pub fn running(machines: usize, control_plane_changes: Value) -> World {
     let mut changes = json!({ "spec": { "replicas": machines }, "status": {
+        "observedGeneration": 1,
         "initialization": { "controlPlaneInitialized": true }, "conditions": [condition("Initialized", "True", "Initialized", "")] } });
     merge(&mut changes, control_plane_changes);
     let mut before = world(json!({}));

@@ -107,7 +107,9 @@ fn names_that_are_in_use_are_passed_over() {
 #[test]
 fn the_second_machine_waits_for_the_first() {
     let world = with_machine(
-        with_secrets(world(json!({ "spec": { "replicas": 3 } }))),
+        with_secrets(world(
+            json!({ "spec": { "replicas": 3 }, "status": { "observedGeneration": 1 } }),
+        )),
         "m0",
         Role::Init,
         json!({}),
@@ -180,7 +182,11 @@ fn scaling_down_moves_the_leadership_and_deletes_the_oldest() {
     world.machines[1].machine = Arc::new(serde_json::from_value(value).unwrap());
     let plan = planned(&world);
     let [
-        Action::ForwardLeadership { from, to },
+        Action::ForwardLeadership {
+            from,
+            to,
+            insist: true,
+        },
         Action::DeleteMachine(name),
     ] = plan.actions.as_slice()
     else {
@@ -235,7 +241,8 @@ fn the_member_of_a_deleted_machine_leaves_before_its_hook_goes() {
         [
             Action::ForwardLeadership {
                 from: "m0".into(),
-                to: vec!["m1".into(), "m2".into()]
+                to: vec!["m1".into(), "m2".into()],
+                insist: true,
             },
             Action::RemoveEtcdMember("m0".into()),
             Action::RemoveHook("m0".into()),
@@ -276,13 +283,17 @@ fn a_new_version_is_rolled_out_with_a_surge_and_the_old_machine_goes_afterwards(
     };
     assert_eq!(plan.actions.len(), 3);
     world = with_machine(world, "m9", Role::Join, healthy("n9"));
+    world.workload = workload(&["n0", "n9"]);
     let plan = planned(&world);
     assert_eq!(
         plan.actions,
         [
+            Action::GrantKubeadmPermissions,
+            Action::UpdateKubeadmConfig,
             Action::ForwardLeadership {
                 from: "m0".into(),
-                to: vec!["m9".into()]
+                to: vec!["m9".into()],
+                insist: true,
             },
             Action::DeleteMachine("m0".into())
         ]
@@ -324,8 +335,77 @@ fn machines_without_controller_are_adopted_if_their_version_is_close() {
     world.orphans = orphans;
     assert_eq!(
         planned(&world).actions,
-        [Action::Adopt("near".into()), Action::RefuseAdoption("far".into())],
-        "and no Machine is created beside them"
+        [Action::RefuseAdoption("far".into())],
+        "all or none, and no Machine is created beside them"
+    );
+    world.orphans.pop();
+    assert_eq!(planned(&world).actions, [Action::Adopt("near".into())]);
+}
+
+#[test]
+fn machines_of_another_controller_stop_everything() {
+    let mut world = running(1, json!({ "spec": { "replicas": 3 } }));
+    world.foreign = vec!["theirs".into()];
+    let plan = planned(&world);
+    assert_eq!(plan.actions, []);
+    assert!(plan.waits[0].ends_with("refusing to operate in mixed management mode: theirs"));
+}
+
+#[test]
+fn a_member_stays_while_its_leaving_would_cost_the_quorum() {
+    let mut world = deleted(0, running(3, json!({})), "WaitingForPreTerminateHook");
+    let etcd = view(&mut world).etcd.as_mut().unwrap();
+    etcd.answers.insert("n1".into(), Err("connection refused".into()));
+    let plan = planned(&world);
+    assert_eq!(plan.actions, []);
+    assert_eq!(
+        plan.etcd_notes,
+        [
+            "Machine m0 cannot leave the etcd cluster: etcd member n0 cannot be removed now: \
+          1 of 2 remaining members would be healthy, 2 are needed"
+        ]
+    );
+    // Of the two the one that is down may go.
+    let mut world = deleted(1, running(3, json!({})), "WaitingForPreTerminateHook");
+    let etcd = view(&mut world).etcd.as_mut().unwrap();
+    etcd.answers.insert("n1".into(), Err("connection refused".into()));
+    let Action::ForwardLeadership { insist: false, .. } = planned(&world).actions[0].clone() else {
+        panic!("{:?}", planned(&world).actions)
+    };
+}
+
+#[test]
+fn a_machine_that_never_had_a_member_just_goes() {
+    let mut world = deleted(2, running(3, json!({})), "WaitingForPreTerminateHook");
+    let machine = Arc::make_mut(&mut world.machines[2].machine);
+    machine.status.as_mut().unwrap().node_ref = None;
+    machine.spec.provider_id = None;
+    assert_eq!(planned(&world).actions, [Action::RemoveHook("m2".into())]);
+}
+
+#[test]
+fn without_surge_a_small_control_plane_grows_all_the_same() {
+    let rollout = json!({ "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 0 } } });
+    let world = running(1, json!({ "spec": { "version": "v1.36.0", "rollout": rollout } }));
+    let plan = planned(&world);
+    assert!(
+        matches!(plan.actions.last(), Some(Action::CreateMachine { .. })),
+        "{:?}",
+        plan.actions
+    );
+}
+
+#[test]
+fn nothing_changes_while_a_topology_has_another_version_in_mind() {
+    let world = with_cluster(
+        running(1, json!({ "spec": { "replicas": 3 } })),
+        json!({ "spec": { "topology": { "classRef": { "name": "k" }, "version": "v1.36.0" } } }),
+    );
+    let plan = planned(&world);
+    assert_eq!(plan.actions, []);
+    assert_eq!(
+        plan.blocked.unwrap().lines,
+        ["waiting for a version upgrade to v1.36.0 to be propagated from Cluster.spec.topology"]
     );
 }
 
