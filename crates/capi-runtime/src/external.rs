@@ -86,10 +86,14 @@ struct State {
 /// By controller and object, the queue to wake them through.
 type Waiters = BTreeMap<(Arc<str>, Key), Arc<WorkQueue>>;
 
+/// Who waits for which object to appear. Behind a lock of its own: stores call while they hold theirs.
+type Missing = Arc<Mutex<BTreeMap<Key, Waiters>>>;
+
 struct Open {
     kind: ForeignKind,
     cancel: CancellationToken,
     subscribed: BTreeSet<Arc<str>>,
+    missing: Missing,
 }
 
 impl Externals {
@@ -127,6 +131,31 @@ impl Externals {
         let found = self.find(kind, name, waiter, &definitions)?;
         found.store.wait_for_sync(SYNC_LIMIT).await?;
         Ok(found)
+    }
+
+    /// The object of a kind. Who does not find it is woken when it appears: nothing in it need name him, as owners are
+    /// set only by those who have found it.
+    pub(crate) fn object(
+        &self,
+        id: &KindId,
+        kind: &ForeignKind,
+        key: &Key,
+        waiter: Option<&Waiter>,
+    ) -> Option<Arc<DynamicObject>> {
+        let found = kind.store.get(key);
+        let (None, Some(waiter)) = (&found, waiter) else {
+            return found;
+        };
+        if let Some(missing) = self.state.lock().open.get(id).map(|open| open.missing.clone()) {
+            let who = (waiter.controller.clone(), waiter.key.clone());
+            let mut missing = missing.lock();
+            missing
+                .entry(key.clone())
+                .or_default()
+                .insert(who, waiter.queue.clone());
+        }
+        // It may have come in between.
+        kind.store.get(key)
     }
 
     fn watch_definitions(self: &Arc<Self>, definitions: &Store<Definition>) {
@@ -183,6 +212,15 @@ impl Externals {
             let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
             let cancel = CancellationToken::new();
             let store = self.stores.open_foreign(&resource, cancel.clone());
+            let missing = Missing::default();
+            let appeared = missing.clone();
+            store.on_change(false, move |delta: &Delta<DynamicObject>| {
+                if delta.new.is_some() {
+                    for ((_, key), queue) in appeared.lock().remove(&delta.key).unwrap_or_default() {
+                        queue.add(key, Priority::High);
+                    }
+                }
+            });
             tracing::info!(kind = %kind, %contract, version, "following references to a new kind");
             Open {
                 kind: ForeignKind {
@@ -192,6 +230,7 @@ impl Externals {
                 },
                 cancel,
                 subscribed: BTreeSet::new(),
+                missing,
             }
         });
         let found = open.kind.clone();
@@ -241,6 +280,9 @@ impl Externals {
         };
         open.cancel.cancel();
         self.stores.close_foreign(kind);
+        for ((_, key), queue) in std::mem::take(&mut *open.missing.lock()).into_values().flatten() {
+            queue.add(key, Priority::High);
+        }
         for object in open.kind.store.list(None) {
             for controller in &open.subscribed {
                 if let Some(subscriber) = state.subscribers.get(controller) {

@@ -152,3 +152,29 @@ async fn a_kind_is_watched_once_whoever_refers_to_it() {
     assert_eq!(watches, 1);
     running.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_was_missed_wakes_those_who_looked_for_it_though_it_names_no_owner() {
+    let world = world().await;
+    world
+        .define_widgets(json!({"cluster.x-k8s.io/v1beta2": "v2"}))
+        .await;
+    world.create::<Machine>(machine("m", "c")).await;
+    let mut manager = world.builder().build().unwrap();
+    let (probe, _, found) = following();
+    manager.register(Controller::<Machine>::new("machine", probe));
+    let running = Running::start(manager).await;
+    settle().await;
+    assert_eq!(found.lock().last().unwrap(), "v1beta2 example.dev/v2 None");
+    let object = json!({"apiVersion": "example.dev/v2", "kind": "Widget", "metadata": {"name": "m"}, "spec": {"size": 1}});
+    let api = world.dynamic("example.dev/v2", "Widget");
+    api.create(&Default::default(), &serde_json::from_value(object).unwrap())
+        .await
+        .unwrap();
+    settle().await;
+    assert_eq!(
+        found.lock().last().unwrap(),
+        "v1beta2 example.dev/v2 Some(Number(1))"
+    );
+    running.stop().await;
+}

@@ -107,6 +107,7 @@ impl Context {
 
     /// What a reference leads to. The version is found through the CustomResourceDefinition's contract labels; the
     /// kind is watched from now on, and the objects' owners (or what the controller's mapper says) are woken by changes.
+    /// If the object does not exist, whoever asked is woken when it appears.
     pub async fn external(
         &self,
         namespace: &str,
@@ -117,7 +118,11 @@ impl Context {
             kind: reference.kind.clone(),
         };
         let kind = self.foreign_kind(&id, &reference.name).await?;
-        let object = kind.store.get(&Key::new(namespace, reference.name.clone()));
+        let key = Key::new(namespace, reference.name.clone());
+        let object = self
+            .shared
+            .externals
+            .object(&id, &kind, &key, self.waiter.as_ref());
         Ok(External {
             contract: kind.contract,
             resource: kind.resource,
