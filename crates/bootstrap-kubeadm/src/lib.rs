@@ -2,13 +2,14 @@
 //!
 //! A [`KubeadmConfig`] says how a machine is to be set up. This crate renders
 //! [`kubeadm`]'s configuration from it, wraps that with files, users, disks and commands into [`cloudinit`] user data, and
-//! leaves the result in a Secret whose name it reports. [`controllers`] does so for the objects of a management cluster.
+//! leaves the result in a Secret whose name it reports. Machines without cloud-init get [`ignition`]. [`controllers`] does so for the objects of a management cluster.
 //!
 //! User data holds private keys and tokens: nothing in this crate logs it or puts it into a condition.
 //! What must not be here: how a machine gets its user data (infrastructure providers), and the life of control planes.
 
 pub mod cloudinit;
 pub mod controllers;
+pub mod ignition;
 pub mod kubeadm;
 pub mod machine_setup;
 pub mod webhooks;
@@ -20,6 +21,10 @@ use capi_runtime::Manager;
 pub use controllers::kubeadmconfig::Options;
 
 use webhooks::kubeadmconfig::{IgnitionGate, Rules};
+use webhooks::template_defaults::TemplateDefaults;
+
+/// The alpha feature that lets users ask for Ignition.
+pub const IGNITION_FEATURE: &str = "KubeadmBootstrapFormatIgnition";
 
 /// Adds this provider to a manager, with its usual options.
 pub fn register(manager: &mut Manager) {
@@ -28,10 +33,12 @@ pub fn register(manager: &mut Manager) {
 
 /// Adds this provider to a manager.
 pub fn register_with(manager: &mut Manager, options: Options) {
-    let rules = Rules {
-        ignition: IgnitionGate::Off,
+    let ignition = match manager.feature(IGNITION_FEATURE, false) {
+        true => IgnitionGate::On,
+        false => IgnitionGate::Off,
     };
+    let rules = Rules { ignition };
     manager.validator::<KubeadmConfig>(rules);
-    manager.validator::<KubeadmConfigTemplate>(rules);
-    manager.register(controllers::kubeadmconfig::controller(options));
+    manager.webhook::<KubeadmConfigTemplate>(TemplateDefaults, rules);
+    controllers::kubeadmconfig::register(manager, options);
 }

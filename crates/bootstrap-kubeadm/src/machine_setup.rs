@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use capi_api::bootstrap::v1beta2::{DiskSetup, Encoding, NTP, User};
+use capi_api::bootstrap::v1beta2::{ContainerLinuxConfig, DiskSetup, Encoding, NTP, User};
 
 /// Where a machine tells that kubeadm succeeded; infrastructure providers look for it.
 pub const SENTINEL_FILE: &str = "/run/cluster-api/bootstrap-success.complete";
@@ -95,6 +95,8 @@ pub struct MachineSetup {
     pub post_kubeadm_commands: Vec<String>,
     /// kubeadm's log level.
     pub verbosity: Option<i32>,
+    /// What the user adds to an Ignition configuration; other formats do not know it.
+    pub container_linux_config: Option<ContainerLinuxConfig>,
 }
 
 impl MachineSetup {
@@ -112,6 +114,7 @@ impl MachineSetup {
             pre_kubeadm_commands: Vec::new(),
             post_kubeadm_commands: Vec::new(),
             verbosity: None,
+            container_linux_config: None,
         }
     }
 }

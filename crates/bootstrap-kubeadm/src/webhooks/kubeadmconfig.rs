@@ -7,11 +7,13 @@ use std::fmt::Display;
 
 use async_trait::async_trait;
 use capi_api::bootstrap::v1beta2::{
-    DiskSetup, Encoding, Format, KubeadmConfig, KubeadmConfigSpec, KubeadmConfigTemplate, PartitionTableType,
+    DiskSetup, Encoding, File, FileContentFormat, Format, KubeadmConfig, KubeadmConfigSpec,
+    KubeadmConfigTemplate, PartitionTableType,
 };
 use capi_runtime::webhook::{FieldError, Reason, Request, Validator, Verdict};
 
-use super::jinja;
+use super::{jinja, metadata};
+use crate::ignition as rendering;
 
 /// Whether the alpha format Ignition may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +53,14 @@ impl Rules {
     }
 
     fn template(self, template: &KubeadmConfigTemplate) -> Vec<FieldError> {
-        let spec = template.spec.template.spec.as_ref();
-        spec.map(|spec| validate(spec, "spec.template.spec", self.ignition))
-            .unwrap_or_default()
+        let resource = &template.spec.template;
+        let spec = resource.spec.iter();
+        let of_spec = spec.flat_map(|spec| validate(spec, "spec.template.spec", self.ignition));
+        let of_metadata = resource
+            .metadata
+            .iter()
+            .flat_map(|meta| metadata::validate(meta, "spec.template.metadata"));
+        of_spec.chain(of_metadata).collect()
     }
 }
 
@@ -66,14 +73,53 @@ fn verdict(old: &[FieldError], new: Vec<FieldError>, warnings: Vec<String>) -> V
 
 /// Advice on parts of `spec` that are valid and yet will not work.
 pub fn warnings(spec: &KubeadmConfigSpec, path: &str) -> Vec<String> {
-    if spec.format == Some(Format::Ignition) {
-        return Vec::new();
+    let mut warnings = template_faults(spec, path);
+    match spec.format {
+        Some(Format::Ignition) => warnings.extend(ignition_doubts(spec, path)),
+        _ => warnings.extend(jinja_faults(spec, path)),
     }
+    warnings
+}
+
+/// Templates in files that nothing can be rendered from, whatever the version of the control plane is.
+fn template_faults(spec: &KubeadmConfigSpec, path: &str) -> Vec<String> {
+    let fault = |(index, file): (usize, &File)| {
+        let content = file.content.as_deref().filter(|_| is_template(file))?;
+        let error = gotemplate::Template::parse(content).err()?;
+        Some(format!(
+            "{path}.files[{index}].content is a template that cannot be rendered ({error}): machines will wait for it to be corrected"
+        ))
+    };
+    spec.files.iter().enumerate().filter_map(fault).collect()
+}
+
+fn is_template(file: &File) -> bool {
+    file.content_format == Some(FileContentFormat::Template)
+}
+
+/// What the compiler of the additional Container Linux Config has to say.
+fn ignition_doubts(spec: &KubeadmConfigSpec, path: &str) -> Vec<String> {
+    let config = spec
+        .ignition
+        .as_ref()
+        .and_then(|i| i.container_linux_config.as_ref());
+    let Some((config, text)) = config.and_then(|c| Some((c, c.additional_config.as_deref()?))) else {
+        return Vec::new();
+    };
+    let doubts = rendering::doubts(text, config.strict == Some(true));
+    let doubts = doubts.into_iter();
+    doubts
+        .map(|doubt| format!("{path}.ignition.containerLinuxConfig.additionalConfig: {doubt}"))
+        .collect()
+}
+
+fn jinja_faults(spec: &KubeadmConfigSpec, path: &str) -> Vec<String> {
+    // Go templates are rendered before the machine sees them.
     let files = spec
         .files
         .iter()
         .enumerate()
-        .filter(|(_, file)| file.encoding.is_none());
+        .filter(|(_, file)| file.encoding.is_none() && !is_template(file));
     let files = files.filter_map(|(i, file)| Some((format!("files[{i}].content"), file.content.as_ref()?)));
     let commands = [
         ("bootCommands", &spec.boot_commands),
@@ -428,5 +474,58 @@ mod tests {
             ..spec
         };
         assert!(warnings(&ignition, "spec").is_empty());
+    }
+
+    #[test]
+    fn what_will_keep_machines_waiting_is_warned_of() {
+        for (spec, want) in [
+            (
+                json!({"files": [
+                    {"path": "/a", "content": "{{ .controlPlane.version }}", "contentFormat": "Template"},
+                    {"path": "/b", "content": "{{ upper 1 }}", "contentFormat": "Template"}]}),
+                "spec.files[1].content is a template that cannot be rendered (line 1: function \"upper\" not defined): machines will wait for it to be corrected",
+            ),
+            (
+                json!({"format": "ignition", "ignition": {"containerLinuxConfig": {"additionalConfig": "sytemd: {}"}}}),
+                "spec.ignition.containerLinuxConfig.additionalConfig: sytemd: is not known and has no effect",
+            ),
+        ] {
+            let spec: KubeadmConfigSpec = serde_json::from_value(spec).unwrap();
+            assert_eq!(warnings(&spec, "spec"), [want]);
+        }
+    }
+
+    #[test]
+    fn a_templates_metadata_is_judged_too_and_old_faults_stay_allowed() {
+        let template = |label: &str, verbosity: i32| -> KubeadmConfigTemplate {
+            serde_json::from_value(json!({"metadata": {"name": "t"}, "spec": {"template": {
+                "metadata": {"labels": {"a": label}},
+                "spec": {"verbosity": verbosity, "files": [{"path": "/a", "content": "x"}, {"path": "/a", "content": "y"}]}}}}))
+            .unwrap()
+        };
+        let rules = Rules {
+            ignition: IgnitionGate::Off,
+        };
+        let fields = |template: &KubeadmConfigTemplate| -> Vec<String> {
+            rules
+                .template(template)
+                .into_iter()
+                .map(|error| error.field)
+                .collect()
+        };
+        let faulty = template("not a value", 1);
+        assert_eq!(
+            fields(&faulty),
+            [
+                "spec.template.spec.files[1].path",
+                "spec.template.metadata.labels[a]"
+            ]
+        );
+        let changed = template("not a value", 2);
+        assert!(
+            verdict(&rules.template(&faulty), rules.template(&changed), Vec::new())
+                .errors
+                .is_empty()
+        );
     }
 }

@@ -2,3 +2,5 @@
 
 mod jinja;
 pub mod kubeadmconfig;
+mod metadata;
+pub mod template_defaults;

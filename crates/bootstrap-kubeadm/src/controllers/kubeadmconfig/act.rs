@@ -1,6 +1,7 @@
 //! Carries out a plan: its writes in order, the status last. Every write can be repeated after a crash.
 
 use capi_api::core::v1beta2::Cluster;
+use capi_api::labels;
 use capi_runtime::{Context, Key};
 use cluster_pki::BootstrapToken;
 use jiff::Timestamp;
@@ -13,12 +14,18 @@ use super::certificates;
 use super::conditions::Report;
 use super::discovery::{self, EXPIRATION_KEY, TOKEN_NAMESPACE};
 use super::error::Error;
+use super::lock::DroppedLocks;
 use super::observe::{LOCK_KEY, lock_name};
 use super::plan::{Action, Plan};
 use super::world::{Lock, Owner, World};
 
 /// Does what the plan says.
-pub(super) async fn act(ctx: &Context, world: &World, plan: &Plan) -> Result<(), Error> {
+pub(super) async fn act(
+    ctx: &Context,
+    world: &World,
+    plan: &Plan,
+    locks: &DroppedLocks,
+) -> Result<(), Error> {
     let mut config = (*world.config).clone();
     for action in &plan.actions {
         match action {
@@ -31,7 +38,7 @@ pub(super) async fn act(ctx: &Context, world: &World, plan: &Plan) -> Result<(),
                 after.metadata.generation = config.metadata.generation.map(|generation| generation + 1);
                 config = after;
             }
-            other => carry_out(ctx, world, other).await?,
+            other => carry_out(ctx, world, other, locks).await?,
         }
     }
     let mut after = config.clone();
@@ -46,12 +53,22 @@ pub(super) async fn act(ctx: &Context, world: &World, plan: &Plan) -> Result<(),
     Ok(())
 }
 
-async fn carry_out(ctx: &Context, world: &World, action: &Action) -> Result<(), Error> {
+async fn carry_out(ctx: &Context, world: &World, action: &Action, locks: &DroppedLocks) -> Result<(), Error> {
     let Some(cluster) = &world.cluster else {
         return Ok(());
     };
     match action {
-        Action::DropLock(lock) => drop_lock(ctx, world, cluster, lock).await,
+        Action::DropLock(lock) => {
+            let key = Key::of(&**cluster);
+            if !locks.claim(&key, lock.uid.as_deref().unwrap_or_default()) {
+                return Ok(());
+            }
+            let result = drop_lock(ctx, world, cluster, lock).await;
+            if result.is_err() {
+                locks.release(&key);
+            }
+            result
+        }
         Action::TakeLock => take_lock(ctx, world, cluster).await,
         Action::Generate(purposes) => {
             for purpose in purposes {
@@ -111,6 +128,7 @@ async fn take_lock(ctx: &Context, world: &World, cluster: &Cluster) -> Result<()
         metadata: ObjectMeta {
             name: Some(lock_name(&cluster.name_any())),
             namespace: world.config.namespace(),
+            labels: Some([(labels::CLUSTER_NAME.to_owned(), cluster.name_any())].into()),
             owner_references: Some(vec![capi_runtime::meta::owner_reference(cluster)]),
             ..ObjectMeta::default()
         },

@@ -64,9 +64,18 @@ pub enum Trouble {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// No Ignition can be rendered.
+    #[error("{0}")]
+    Ignition(String),
     /// No kubeadm configuration can be rendered.
     #[error("{0}")]
     Kubeadm(String),
+}
+
+impl From<crate::ignition::Error> for Trouble {
+    fn from(error: crate::ignition::Error) -> Self {
+        Self::Ignition(error.to_string())
+    }
 }
 
 impl From<crate::kubeadm::Error> for Trouble {

@@ -6,6 +6,7 @@ mod conditions;
 mod contents;
 mod discovery;
 mod error;
+mod lock;
 mod observe;
 mod plan;
 mod world;
@@ -18,14 +19,16 @@ use capi_api::bootstrap::v1beta2::KubeadmConfig;
 use capi_api::core::v1beta2::{Bootstrap, Cluster, Machine, MachinePool};
 use capi_api::labels;
 use capi_api::secrets::Purpose;
-use capi_runtime::{Context, Controller, Failure, Key, Next, Reconciler, Stores};
+use capi_runtime::{Context, Controller, Failure, Key, Manager, Next, Reconciler, Stores};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
 
 use discovery::TokenLife;
 pub use error::Error;
+use lock::DroppedLocks;
 use world::{Stage, World};
 
 /// How often facts may change under a single reconcile (certificates are made, then read).
@@ -46,32 +49,104 @@ impl Default for Options {
     }
 }
 
-/// The controller, ready to be registered.
-pub fn controller(options: Options) -> Controller<KubeadmConfig> {
+/// Adds the controller to a manager, with the index it needs.
+pub fn register(manager: &mut Manager, options: Options) {
+    manager.index::<KubeadmConfig>(BY_AWAITED_SECRET, awaited_secrets);
+    // There can be many Secrets, and of most only the name is of interest.
+    manager.trim::<PartialObjectMeta<Secret>>(|secret| {
+        secret.metadata.annotations = None;
+        secret.metadata.labels = None;
+    });
+    manager.register(controller(options));
+}
+
+fn controller(options: Options) -> Controller<KubeadmConfig> {
     let reconciler = KubeadmConfigReconciler {
         life: TokenLife {
             ttl: options.token_ttl,
         },
         token_checks: Mutex::default(),
+        locks: DroppedLocks::default(),
     };
     Controller::<KubeadmConfig>::new("kubeadmconfig", reconciler)
-        .watches_changes::<Machine>(|old, new, _| match (old, new) {
-            (Some(old), Some(new)) if seen_of_machine(old) == seen_of_machine(new) => Vec::new(),
-            _ => new
-                .or(old)
-                .map(|m| configured_by(m.namespace(), &m.spec.bootstrap))
-                .unwrap_or_default(),
-        })
+        .watches_changes::<Machine>(by_machine)
         .watches::<MachinePool>(|pool, _| configured_by(pool.namespace(), &pool.spec.template.spec.bootstrap))
         .watches_changes::<Cluster>(|old, new, stores| match (old, new) {
             (Some(old), Some(new)) if seen_of_cluster(old) == seen_of_cluster(new) => Vec::new(),
             _ => new
                 .or(old)
-                .map(|cluster| configs_of(cluster, stores))
+                .map(|cluster| configs_of(&Key::of(cluster), stores))
                 .unwrap_or_default(),
         })
-        .watches::<Secret>(waiting_for)
+        .watches::<Secret>(|secret, stores| {
+            let key = Key::of(secret);
+            let known = stores.get::<KubeadmConfig>().get(&key).is_some();
+            known.then_some(key).into_iter().collect()
+        })
+        .watches::<PartialObjectMeta<Secret>>(|secret, stores| {
+            let configs = stores
+                .get::<KubeadmConfig>()
+                .by_index(BY_AWAITED_SECRET, &Key::of(secret).to_string());
+            configs.iter().map(|config| Key::of(&**config)).collect()
+        })
+        // The control plane object, whose version templates may use.
+        .watches_referenced(|object, stores| match object.labels().get(labels::CLUSTER_NAME) {
+            Some(cluster) => waiting_of(&Key::of(object).sibling(cluster.clone()), stores),
+            None => Vec::new(),
+        })
         .connects_workloads()
+}
+
+/// The index of configurations without data by the Secrets that they may wait for.
+const BY_AWAITED_SECRET: &str = "awaited-secret";
+
+fn awaited_secrets(config: &KubeadmConfig) -> Vec<String> {
+    if has_data(config) {
+        return Vec::new();
+    }
+    let cluster = config.labels().get(labels::CLUSTER_NAME);
+    let certificates = cluster.iter().flat_map(|cluster| {
+        [
+            Purpose::ClusterCa,
+            Purpose::EtcdCa,
+            Purpose::FrontProxyCa,
+            Purpose::ServiceAccount,
+            Purpose::ApiServerEtcdClient,
+        ]
+        .map(|purpose| purpose.name_for(cluster))
+    });
+    let key = Key::of(config);
+    let names = contents::referenced_secrets(&config.spec)
+        .into_iter()
+        .chain(certificates);
+    names.map(|name| key.sibling(name).to_string()).collect()
+}
+
+fn has_data(config: &KubeadmConfig) -> bool {
+    config
+        .status
+        .as_ref()
+        .is_some_and(|status| status.data_secret_name.is_some())
+}
+
+/// The configuration of a machine that changed; and if a control-plane machine goes, all that may wait for its lock.
+fn by_machine(old: Option<&Machine>, new: Option<&Machine>, stores: &Stores) -> Vec<Key> {
+    if let (Some(old), Some(new)) = (old, new)
+        && seen_of_machine(old) == seen_of_machine(new)
+    {
+        return Vec::new();
+    }
+    let Some(machine) = new.or(old) else {
+        return Vec::new();
+    };
+    let mut keys = configured_by(machine.namespace(), &machine.spec.bootstrap);
+    let lives = |machine: &Machine| machine.metadata.deletion_timestamp.is_none();
+    let goes = old.is_some_and(lives) && !new.is_some_and(lives);
+    if goes && machine.labels().contains_key(labels::CONTROL_PLANE) {
+        let cluster = Key::of(machine).sibling(machine.spec.cluster_name.clone());
+        keys.extend(waiting_of(&cluster, stores));
+    }
+    keys
 }
 
 /// What of a Machine matters here; most changes of a Machine do not.
@@ -106,55 +181,23 @@ fn configured_by(namespace: Option<String>, bootstrap: &Bootstrap) -> Vec<Key> {
         .collect()
 }
 
-fn configs_of(cluster: &Cluster, stores: &Stores) -> Vec<Key> {
-    stores
-        .get::<KubeadmConfig>()
-        .by_cluster(&Key::of(cluster))
-        .iter()
-        .map(|config| Key::of(&**config))
-        .collect()
+fn configs_of(cluster: &Key, stores: &Stores) -> Vec<Key> {
+    let configs = stores.get::<KubeadmConfig>().by_cluster(cluster);
+    configs.iter().map(|config| Key::of(&**config)).collect()
 }
 
-/// The configuration whose user data this Secret holds, or those of the cluster that may wait for a certificate.
-fn waiting_for(secret: &Secret, stores: &Stores) -> Vec<Key> {
-    let configs = stores.get::<KubeadmConfig>();
-    let key = Key::of(secret);
-    if configs.get(&key).is_some() {
-        return vec![key];
-    }
-    let Some(cluster) = secret.labels().get(labels::CLUSTER_NAME) else {
-        return Vec::new();
-    };
-    let certificates = [
-        Purpose::ClusterCa,
-        Purpose::EtcdCa,
-        Purpose::FrontProxyCa,
-        Purpose::ServiceAccount,
-    ];
-    if !certificates
-        .iter()
-        .any(|purpose| purpose.name_for(cluster) == key.name)
-    {
-        return Vec::new();
-    }
-    let waits = |config: &KubeadmConfig| {
-        config
-            .status
-            .as_ref()
-            .is_none_or(|status| status.data_secret_name.is_none())
-    };
-    let of_cluster = configs.by_cluster(&key.sibling(cluster.clone()));
-    of_cluster
-        .iter()
-        .filter(|config| waits(config))
-        .map(|config| Key::of(&**config))
-        .collect()
+/// The configurations of a cluster that have no data yet.
+fn waiting_of(cluster: &Key, stores: &Stores) -> Vec<Key> {
+    let configs = stores.get::<KubeadmConfig>().by_cluster(cluster);
+    let waiting = configs.iter().filter(|config| !has_data(config));
+    waiting.map(|config| Key::of(&**config)).collect()
 }
 
 struct KubeadmConfigReconciler {
     life: TokenLife,
     /// When the token of a configuration is next to be looked after. Forgetting costs one read, so it is not kept.
     token_checks: Mutex<BTreeMap<Key, Timestamp>>,
+    locks: DroppedLocks,
 }
 
 #[async_trait]
@@ -193,7 +236,7 @@ impl Reconciler for KubeadmConfigReconciler {
             let facts = observe::facts(ctx, &world, token_due).await?;
             let reachable = !matches!(facts.workload, Some(Err(_)));
             let plan = plan::plan(&world, &facts, self.life, now);
-            act::act(ctx, &world, &plan).await?;
+            act::act(ctx, &world, &plan, &self.locks).await?;
             if plan.again {
                 continue;
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use capi_api::bootstrap::v1beta2::KubeadmConfig;
+use capi_api::contract::ControlPlane;
 use capi_api::core::v1beta2::{Cluster, Machine, MachinePool};
 use capi_runtime::{Context, Key};
 use cluster_pki::BootstrapToken;
@@ -10,7 +11,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, ResourceExt};
 
 use super::certificates::Certificates;
-use super::contents::referenced_secrets;
+use super::contents::{ControlPlaneVersion, has_templates, referenced_secrets};
 use super::discovery::{self, TOKEN_NAMESPACE};
 use super::error::Error;
 use super::world::{Facts, Lock, Owner, Stage, TokenFact, World};
@@ -109,6 +110,9 @@ async fn read_for_rendering(
             .contents
             .insert(name, secret.map(|secret| secret.data.unwrap_or_default()));
     }
+    if has_templates(spec) {
+        facts.control_plane_version = control_plane_version(ctx, cluster).await?;
+    }
     facts.data = ctx.get_live::<Secret>(&Key::of(&*world.config)).await?;
     if matches!(stage, Stage::Init | Stage::Join) {
         let lock = ctx
@@ -117,6 +121,33 @@ async fn read_for_rendering(
         facts.lock = lock.map(|lock| read_lock(ctx, &lock));
     }
     Ok(())
+}
+
+/// The version that the Cluster's control plane is to have.
+async fn control_plane_version(ctx: &Context, cluster: &Cluster) -> Result<ControlPlaneVersion, Error> {
+    let Some(reference) = &cluster.spec.control_plane_ref else {
+        return Ok(None);
+    };
+    let namespace = cluster.namespace().unwrap_or_default();
+    let described = format!("{} {namespace}/{}", reference.kind, reference.name);
+    let found = match ctx.external(&namespace, reference).await {
+        Ok(found) => found,
+        Err(
+            error @ (capi_runtime::Error::CrdMissing { .. } | capi_runtime::Error::ContractMissing { .. }),
+        ) => {
+            return Ok(Some(Err(error.to_string())));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let Some(object) = found.object else {
+        return Ok(Some(Err(format!("{described} does not exist"))));
+    };
+    match ControlPlane::new(&object, found.contract).version() {
+        Ok(version) => Ok(version
+            .filter(|version| !version.is_empty())
+            .map(|version| Ok(version.to_owned()))),
+        Err(error) => Ok(Some(Err(error.to_string()))),
+    }
 }
 
 /// Who holds the lock. One that cannot be read is nobody's.

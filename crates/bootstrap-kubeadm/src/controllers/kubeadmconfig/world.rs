@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use capi_api::bootstrap::v1beta2::{Format, KubeadmConfig};
+use capi_api::bootstrap::v1beta2::KubeadmConfig;
 use capi_api::conditions;
 use capi_api::core::v1beta2::{Cluster, Machine, MachinePool, MachineSpec};
 use capi_api::labels;
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
-use super::contents::Contents;
+use super::contents::{Contents, ControlPlaneVersion};
 
 /// Who uses a configuration.
 #[derive(Clone, Debug)]
@@ -132,8 +132,6 @@ pub(super) enum Stage {
     KeepToken,
     /// The data is there and its token has to be replaced now and then, because further machines will use it.
     RotateToken,
-    /// The format is not supported.
-    Unsupported,
     /// It can only join, and there is nothing yet to join.
     WaitForControlPlane,
     /// The first machine of a control plane.
@@ -166,9 +164,6 @@ impl World {
         }
         if created {
             return self.stage_of_token();
-        }
-        if self.config.spec.format == Some(Format::Ignition) {
-            return Stage::Unsupported;
         }
         match control_plane_initialized(cluster) {
             true => Stage::Join,
@@ -257,6 +252,8 @@ pub(super) struct Facts {
     pub certificates: BTreeMap<Purpose, Option<Secret>>,
     /// Secrets that files and users refer to.
     pub contents: Contents,
+    /// The version of the control plane, for templates in files; only read if there are some.
+    pub control_plane_version: ControlPlaneVersion,
     /// Who holds the init lock.
     pub lock: Option<Lock>,
     /// The Secret of the configuration's name.

@@ -25,8 +25,8 @@ use init::plan_init;
 use join::{plan_join, plan_token};
 pub(super) use user_data::mended_owner;
 
-/// The last resort where no watch tells that a wait is over.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// The last resort: watches tell when a wait is over.
+const LOOK_AGAIN: Duration = Duration::from_secs(120);
 /// How long nobody may use a configuration before that is worth a condition.
 const UNUSED_GRACE: SignedDuration = SignedDuration::from_secs(20);
 /// The taint that keeps workloads off a worker until its labels and taints are there.
@@ -104,6 +104,12 @@ impl From<Trouble> for Halt {
     }
 }
 
+impl From<crate::ignition::Error> for Halt {
+    fn from(error: crate::ignition::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
 impl From<kubeadm::Error> for Halt {
     fn from(error: kubeadm::Error) -> Self {
         Self::Other(error.into())
@@ -149,19 +155,6 @@ pub(super) fn plan(world: &World, facts: &Facts, life: TokenLife, now: Timestamp
         }
         Stage::Adopt(secret) => return Plan::report(Report::available(secret)),
         Stage::Done => return done(world),
-        Stage::Unsupported => {
-            let problem = "is ignition, which this version cannot render yet; use cloud-config with an image that has cloud-init";
-            return Plan {
-                next: None,
-                ..Plan::failed(
-                    Trouble::Field {
-                        field: "spec.format".to_owned(),
-                        problem: problem.to_owned(),
-                    }
-                    .to_string(),
-                )
-            };
-        }
         Stage::WaitForControlPlane => {
             let message = "Waiting for Cluster control plane to be initialized".to_owned();
             return Plan::report(Report::data(Data::WaitsForControlPlane(message)));

@@ -317,8 +317,24 @@ fn waits_and_troubles_name_object_field_and_remedy() {
             "Waiting for Cluster control plane to be initialized",
         ),
         (
-            with(json!({"format": "ignition"}), false, true),
-            "spec.format is ignition, which this version cannot render yet; use cloud-config with an image that has cloud-init",
+            with(json!({"format": "ignition", "bootCommands": ["x"]}), false, true),
+            "spec.bootCommands cannot be used with format ignition, which runs nothing that early; use preKubeadmCommands or a systemd unit",
+        ),
+        (
+            with(
+                json!({"format": "ignition", "ignition": {"containerLinuxConfig": {"additionalConfig": "etcd: {}"}}}),
+                false,
+                true,
+            ),
+            "spec.ignition.containerLinuxConfig.additionalConfig cannot be used: etcd: is not supported beside kubeadm; write a unit or a drop-in under systemd.units",
+        ),
+        (
+            with(
+                json!({"files": [{"path": "/a", "content": "{{ nope }}", "contentFormat": "Template"}]}),
+                false,
+                true,
+            ),
+            "Failed to prepare spec.files: spec.files[0] (/a) is a template that cannot be rendered (line 1: function \"nope\" not defined); correct it",
         ),
         (
             with(json!({"joinConfiguration": {"controlPlane": {}}}), false, true),

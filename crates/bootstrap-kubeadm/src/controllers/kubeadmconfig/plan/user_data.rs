@@ -1,6 +1,6 @@
 //! What the plans for all machines share: the user data and the Secret it is kept in.
 
-use capi_api::bootstrap::v1beta2::KubeadmConfig;
+use capi_api::bootstrap::v1beta2::{Format, KubeadmConfig};
 use capi_api::core::v1beta2::Cluster;
 use capi_api::labels;
 use capi_api::secrets::{CLUSTER_SECRET_TYPE, FORMAT_KEY, Purpose, VALUE_KEY};
@@ -10,13 +10,13 @@ use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 
 use super::{Action, Halt, Plan};
-use crate::cloudinit;
 use crate::controllers::kubeadmconfig::certificates::{Certificates, Pairs};
 use crate::controllers::kubeadmconfig::conditions::{CertificatesState, Report};
 use crate::controllers::kubeadmconfig::contents;
 use crate::controllers::kubeadmconfig::error::Trouble;
 use crate::controllers::kubeadmconfig::world::{Facts, World};
 use crate::machine_setup::{Action as Boot, MachineSetup, NodeFile};
+use crate::{cloudinit, ignition};
 
 pub(super) fn namespace(world: &World) -> String {
     world.config.namespace().unwrap_or_default()
@@ -37,7 +37,8 @@ pub(super) fn setup(
     discovery_file: Option<NodeFile>,
 ) -> Result<MachineSetup, Halt> {
     let (spec, namespace) = (&world.config.spec, namespace(world));
-    let mut files = contents::files(spec, &namespace, &facts.contents).map_err(Halt::Files)?;
+    let version = &facts.control_plane_version;
+    let mut files = contents::files(spec, &namespace, &facts.contents, version).map_err(Halt::Files)?;
     files.extend(discovery_file);
     Ok(MachineSetup {
         certificates,
@@ -50,6 +51,10 @@ pub(super) fn setup(
         pre_kubeadm_commands: spec.pre_kubeadm_commands.clone(),
         post_kubeadm_commands: spec.post_kubeadm_commands.clone(),
         verbosity: spec.verbosity,
+        container_linux_config: spec
+            .ignition
+            .as_ref()
+            .and_then(|ignition| ignition.container_linux_config.clone()),
         ..MachineSetup::new(action)
     })
 }
@@ -62,7 +67,12 @@ pub(super) fn finish(
     setup: &MachineSetup,
     mut actions: Vec<Action>,
 ) -> Result<Plan, Halt> {
-    let wanted = data_secret(world, cluster, cloudinit::render(setup));
+    let format = world.config.spec.format.unwrap_or(Format::CloudConfig);
+    let user_data = match format {
+        Format::CloudConfig => cloudinit::render(setup),
+        Format::Ignition => ignition::render(setup)?.json,
+    };
+    let wanted = data_secret(world, cluster, format, user_data);
     match &facts.data {
         None => actions.push(Action::CreateData(Box::new(wanted))),
         Some(existing) => {
@@ -83,9 +93,9 @@ pub(super) fn finish(
     })
 }
 
-fn data_secret(world: &World, cluster: &Cluster, user_data: String) -> Secret {
+fn data_secret(world: &World, cluster: &Cluster, format: Format, user_data: String) -> Secret {
     let config = &world.config;
-    let data = [(VALUE_KEY, user_data), (FORMAT_KEY, "cloud-config".to_owned())];
+    let data = [(VALUE_KEY, user_data), (FORMAT_KEY, format.to_string())];
     Secret {
         metadata: ObjectMeta {
             name: config.metadata.name.clone(),
