@@ -26,13 +26,29 @@ pub async fn update(
     spec: &KubeadmConfigSpec,
     target: &Version,
 ) -> Result<(), Error> {
+    rewrite(workload, |stored| updated(stored, spec, target)).await
+}
+
+/// Notes image repository and tag of the DNS server, where they are set.
+pub async fn update_dns(
+    workload: &WorkloadClient,
+    repository: Option<&str>,
+    tag: Option<&str>,
+) -> Result<(), Error> {
+    rewrite(workload, |stored| with_dns(stored, repository, tag)).await
+}
+
+async fn rewrite(
+    workload: &WorkloadClient,
+    change: impl Fn(&str) -> Result<Option<String>, Error>,
+) -> Result<(), Error> {
     let api: Api<ConfigMap> = Api::namespaced(workload.client(), SYSTEM_NAMESPACE);
     let mut tries = 0;
     loop {
         let mut map = api.get(NAME).await.map_err(Error::Workload)?;
         let stored = map.data.as_ref().and_then(|data| data.get(KEY));
         let stored = stored.ok_or_else(|| Error::KubeadmConfig(format!("it has no key {KEY}")))?;
-        let Some(wanted) = updated(stored, spec, target)? else {
+        let Some(wanted) = change(stored)? else {
             return Ok(());
         };
         map.data.get_or_insert_default().insert(KEY.to_owned(), wanted);
@@ -45,16 +61,55 @@ pub async fn update(
     }
 }
 
-/// The document with the control plane's settings and version; `None` if nothing changes.
-pub fn updated(document: &str, spec: &KubeadmConfigSpec, target: &Version) -> Result<Option<String>, Error> {
+fn parse(document: &str) -> Result<Map<String, Value>, Error> {
     let broken = |error: &dyn std::fmt::Display| Error::KubeadmConfig(error.to_string());
-    let before: Value = match document.trim() {
+    let value: Value = match document.trim() {
         "" => json!({}),
         text => serde_saphyr::from_str(text).map_err(|error| broken(&error))?,
     };
-    let Value::Object(mut after) = before.clone() else {
-        return Err(Error::KubeadmConfig("it is no mapping".to_owned()));
-    };
+    match value {
+        Value::Object(map) => Ok(map),
+        _ => Err(Error::KubeadmConfig("it is no mapping".to_owned())),
+    }
+}
+
+/// The text of a changed document; `None` if nothing changes.
+fn text_of(before: &Map<String, Value>, after: Map<String, Value>) -> Result<Option<String>, Error> {
+    if after == *before {
+        return Ok(None);
+    }
+    serde_saphyr::to_string(&Value::Object(after))
+        .map(Some)
+        .map_err(|error| Error::KubeadmConfig(error.to_string()))
+}
+
+/// The document with another image of the DNS server; `None` if nothing changes.
+pub fn with_dns(
+    document: &str,
+    repository: Option<&str>,
+    tag: Option<&str>,
+) -> Result<Option<String>, Error> {
+    let before = parse(document)?;
+    let mut after = before.clone();
+    let given = [("imageRepository", repository), ("imageTag", tag)];
+    for (field, value) in given
+        .into_iter()
+        .filter_map(|(field, value)| Some((field, value?)))
+    {
+        let dns = after.entry("dns").or_insert_with(|| json!({}));
+        if !dns.is_object() {
+            *dns = json!({});
+        }
+        dns[field] = json!(value);
+    }
+    text_of(&before, after)
+}
+
+/// The document with the control plane's settings and version; `None` if nothing changes.
+pub fn updated(document: &str, spec: &KubeadmConfigSpec, target: &Version) -> Result<Option<String>, Error> {
+    let broken = |error: &dyn std::fmt::Display| Error::KubeadmConfig(error.to_string());
+    let before = parse(document)?;
+    let mut after = before.clone();
     let lists = (target.major, target.minor) >= (1, 31);
     if lists {
         args_to_lists(&mut after);
@@ -73,13 +128,7 @@ pub fn updated(document: &str, spec: &KubeadmConfigSpec, target: &Version) -> Re
     if !lists {
         args_to_maps(&mut after);
     }
-    let after = Value::Object(after);
-    if after == before {
-        return Ok(None);
-    }
-    serde_saphyr::to_string(&after)
-        .map(Some)
-        .map_err(|error| broken(&error))
+    text_of(&before, after)
 }
 
 fn is_empty(cluster: &ClusterConfiguration) -> bool {
@@ -209,6 +258,15 @@ mod tests {
             .unwrap()
             .unwrap();
         serde_saphyr::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn the_image_of_the_dns_server_is_noted() {
+        let noted = with_dns(STORED, None, Some("v1.14.2")).unwrap().unwrap();
+        let value: Value = serde_saphyr::from_str(&noted).unwrap();
+        assert_eq!(value["dns"], json!({ "imageTag": "v1.14.2" }));
+        assert_eq!(with_dns(&noted, None, Some("v1.14.2")).unwrap(), None);
+        assert_eq!(with_dns(STORED, None, None).unwrap(), None);
     }
 
     const STORED: &str = "apiServer: {}\napiVersion: kubeadm.k8s.io/v1beta4\nclusterName: c\nkind: ClusterConfiguration\n\

@@ -2,8 +2,11 @@
 //!
 //! Only I/O and its plain results are here; what they mean is decided by the controller's pure modules.
 
+pub mod addons;
+pub mod corefile;
 pub mod etcd;
 pub mod expiry;
+pub mod image;
 pub mod kubeadm_config;
 pub mod quorum;
 pub mod tls;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use capi_api::{
     annotations, bootstrap::v1beta2::KubeadmConfig, core::v1beta2::Machine, finalizers, secrets::Purpose,
 };
-use capi_runtime::{Context, Event, Key};
+use capi_runtime::{Context, Event, Key, WorkloadClient};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{ResourceExt, core::DynamicObject};
 
@@ -75,6 +75,16 @@ impl Act<'_> {
                 self.create_machine(world, name, *role, failure_domain.clone())
                     .await
             }
+            Action::UpdateKubeProxy(image) => {
+                let workload = self.workload(world)?;
+                workload::addons::set_kube_proxy(&workload, image)
+                    .await
+                    .map_err(Error::Workload)
+            }
+            Action::UpdateCoreDns(update) => {
+                let workload = self.workload(world)?;
+                workload::addons::update_coredns(&workload, update).await
+            }
             Action::GrantKubeadmPermissions => self.grant_permissions(world).await,
             Action::UpdateKubeadmConfig => self.update_kubeadm_config(world).await,
             Action::ForwardLeadership { from, to, insist } => {
@@ -104,6 +114,12 @@ impl Act<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// The workload cluster.
+    pub(super) fn workload(&self, world: &World) -> Result<WorkloadClient, Error> {
+        let found = self.ctx.workload(&Key::of(&*world.cluster));
+        Ok(found.map_err(capi_runtime::Error::from)?)
     }
 
     fn sources(&self) -> Sources<'_> {
@@ -276,10 +292,7 @@ impl Act<'_> {
         {
             return Ok(());
         }
-        let workload = self
-            .ctx
-            .workload(&Key::of(&*world.cluster))
-            .map_err(capi_runtime::Error::from)?;
+        let workload = self.workload(world)?;
         workload::grant_kubeadm_permissions(&workload)
             .await
             .map_err(Error::Workload)
@@ -289,10 +302,7 @@ impl Act<'_> {
         let Some(target) = world.version() else {
             return Ok(());
         };
-        let workload = self
-            .ctx
-            .workload(&Key::of(&*world.cluster))
-            .map_err(capi_runtime::Error::from)?;
+        let workload = self.workload(world)?;
         workload::kubeadm_config::update(&workload, &world.config_spec(), &target).await
     }
 

@@ -1,7 +1,6 @@
 //! What is done to etcd and noted about remediations: the part of acting that touches the quorum.
 
 use capi_api::annotations;
-use capi_runtime::Key;
 
 use super::{act::Act, observe, world::World};
 use crate::{
@@ -39,10 +38,7 @@ impl Act<'_> {
 
     /// etcd of the workload cluster, ready to be asked.
     fn etcd(&self, world: &World) -> Result<EtcdCluster, Error> {
-        let workload = self
-            .ctx
-            .workload(&Key::of(&*world.cluster))
-            .map_err(capi_runtime::Error::from)?;
+        let workload = self.workload(world)?;
         observe::cluster(self.ctx, self.settings, self.memory, world, &workload)
     }
 

@@ -5,6 +5,7 @@
 //! stray, availability, machine_conditions, progress.
 
 mod act;
+mod addons;
 mod availability;
 mod certificates;
 mod health;
@@ -180,12 +181,18 @@ impl KubeadmControlPlaneReconciler {
             tracing::debug!(control_plane = %ctx.key(), reason, "the workload cluster is not connected");
         }
         self.warn_when_blocked(ctx, &world, &plan);
+        for (reason, message) in &plan.warnings {
+            ctx.event(&world.control_plane, Event::warning(*reason, message));
+        }
         let acting = Act {
             ctx,
             settings: &self.settings,
             memory: &self.memory,
         };
         let acted = acting.carry_out(&mut world, &plan).await;
+        if acted.is_ok() && world.has_addons() {
+            self.memory.note_addons(ctx.key(), addons::fingerprint(&world));
+        }
         if acted.is_ok() && plan.actions.contains(&Action::RemoveFinalizer) {
             self.memory.forget(ctx.key());
             return Ok(Next::Done);

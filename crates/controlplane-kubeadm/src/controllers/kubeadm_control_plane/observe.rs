@@ -15,7 +15,7 @@ use kube::ResourceExt;
 use parking_lot::Mutex;
 
 use super::{
-    certificates,
+    addons, certificates,
     world::{MachineView, Template, Workload, WorkloadView, World, is_control_plane_machine},
 };
 use crate::{
@@ -35,6 +35,8 @@ const ETCD_ANSWER_LIFE: SignedDuration = SignedDuration::from_secs(20);
 pub struct Memory {
     credentials: EtcdCredentials,
     etcd: Mutex<BTreeMap<Key, Remembered>>,
+    /// What the add-ons were last made to fit.
+    addons: Mutex<BTreeMap<Key, String>>,
 }
 
 struct Remembered {
@@ -47,6 +49,12 @@ impl Memory {
     /// Forgets a control plane that is gone.
     pub fn forget(&self, key: &Key) {
         self.forget_etcd(key);
+        self.addons.lock().remove(key);
+    }
+
+    /// The add-ons fit.
+    pub fn note_addons(&self, key: &Key, fingerprint: String) {
+        self.addons.lock().insert(key.clone(), fingerprint);
     }
 
     /// What etcd answered is not true any more.
@@ -251,6 +259,15 @@ async fn observe_workload(
     let pods = workload::static_pods(&client);
     if world.etcd_is_managed() && !world.machines.is_empty() {
         view.etcd = observe_etcd(ctx, settings, memory, world, &client, &view, &pods).await;
+    }
+    if addons::is_due(world) && memory.addons.lock().get(ctx.key()) != Some(&addons::fingerprint(world)) {
+        view.addons = match workload::addons::observe(&client).await {
+            Ok(addons) => Some(addons),
+            Err(error) => {
+                tracing::debug!(control_plane = %ctx.key(), %error, "cannot look at the add-ons");
+                None
+            }
+        };
     }
     view.pods = pods.into_iter().map(|(name, pod)| (name, Ok(pod))).collect();
     Workload::Connected(Box::new(view))

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::{
+    addons,
     certificates::{self, KubeconfigNeed},
     health::Health,
     leaving,
@@ -17,6 +18,8 @@ use super::{
     stray::{self, Stray},
     world::{MachineView, Workload, World},
 };
+
+use crate::workload::addons::CoreDnsUpdate;
 
 /// A write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +49,10 @@ pub enum Action {
         /// Where.
         failure_domain: Option<String>,
     },
+    /// Give kube-proxy another image.
+    UpdateKubeProxy(String),
+    /// Bring CoreDNS to another version.
+    UpdateCoreDns(CoreDnsUpdate),
     /// The kubeadm permissions that newer versions expect.
     GrantKubeadmPermissions,
     /// kubeadm's stored configuration follows the control plane.
@@ -95,6 +102,8 @@ pub struct Plan {
     pub remediation: Option<Decision>,
     /// Changes of etcd that cannot be made now, for its condition.
     pub etcd_notes: Vec<String>,
+    /// What nobody can do anything about but the user: reason and message of events.
+    pub warnings: Vec<(&'static str, String)>,
     /// When to look again at the latest.
     pub look_again: Option<Timestamp>,
 }
@@ -192,7 +201,9 @@ fn plan_machines(world: &World, names: &dyn NamesInUse, now: Timestamp, plan: &m
         Some(Outcome::Wait { until, .. }) => plan.at(*until),
         None => {}
     }
-    replicas::plan_replicas(world, &health, names, now, plan);
+    if replicas::plan_replicas(world, &health, names, now, plan) {
+        addons::plan_addons(world, plan);
+    }
 }
 
 /// Gives a Machine up. First it is noted: a crash in between must not forget how often that was tried.

@@ -23,7 +23,7 @@ use kube::{
 };
 use semver::Version;
 
-use crate::workload::etcd::EtcdView;
+use crate::workload::{addons::Addons, etcd::EtcdView};
 
 /// Everything that a reconcile knows.
 #[derive(Clone, Debug)]
@@ -106,6 +106,8 @@ pub struct WorkloadView {
     pub pods: BTreeMap<String, Result<Arc<Pod>, String>>,
     /// etcd, if it was asked.
     pub etcd: Option<EtcdView>,
+    /// The add-ons, if they were looked at because they may have to change.
+    pub addons: Option<Addons>,
 }
 
 impl World {
@@ -303,6 +305,11 @@ impl World {
         let status = self.control_plane.status.as_ref();
         let observed = status.and_then(|status| status.observed_generation);
         observed != self.control_plane.metadata.generation
+    }
+
+    /// The add-ons were looked at.
+    pub fn has_addons(&self) -> bool {
+        matches!(&self.workload, Workload::Connected(view) if view.addons.is_some())
     }
 
     /// The Machines that are not deleted.

@@ -1,5 +1,6 @@
 //! Worlds for tests, and the tests of the pure rules, one file a topic.
 
+mod addons_tests;
 mod availability_tests;
 mod certificates_tests;
 mod machine_conditions_tests;
