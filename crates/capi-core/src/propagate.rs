@@ -160,6 +160,23 @@ pub fn left_behind(
     patch.as_object().is_some_and(|p| !p.is_empty()).then_some(patch)
 }
 
+/// Applies a JSON merge patch.
+pub fn merge(object: &mut Value, patch: &Value) {
+    match (object, patch) {
+        (Value::Object(object), Value::Object(patch)) => {
+            for (name, value) in patch {
+                match value {
+                    Value::Null => {
+                        object.remove(name);
+                    }
+                    value => merge(object.entry(name.clone()).or_insert(Value::Null), value),
+                }
+            }
+        }
+        (object, patch) => *object = patch.clone(),
+    }
+}
+
 fn dropped(owned: &Value, live: &Value, wanted: Option<&Value>, keep: &[&str]) -> Option<Value> {
     let inner: Vec<(&str, &Value)> = owned
         .as_object()

@@ -190,6 +190,23 @@ async fn a_new_version_rolls_without_losing_availability() {
             json!({"spec": {"template": {"spec": {"version": "v1.36.0"}}}}),
         )
         .await;
+    // Workers must not be newer than their control plane: the new MachineSet waits for it.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let held = world.list::<MachineSet>().await;
+    let held = held
+        .iter()
+        .find(|s| s.spec.template.spec.version.as_deref() == Some("v1.36.0"));
+    let message = &get(held.unwrap(), "ScalingUp").unwrap().message;
+    assert!(
+        message.contains("\"KubernetesVersionSkew\" preflight check failed"),
+        "{message}"
+    );
+    let version = kube::api::Patch::Merge(json!({"spec": {"version": "v1.36.0"}}));
+    world
+        .foreign("FakeControlPlane")
+        .patch("c", &Default::default(), &version)
+        .await
+        .unwrap();
     let mut least = i32::MAX;
     let mut most = 0;
     for _ in 0..1200 {

@@ -5,7 +5,7 @@ use capi_api::core::v1beta2::Machine;
 use capi_runtime::webhook::FieldError;
 
 /// What `nodeDeletionTimeoutSeconds` is if nobody says, in seconds.
-const NODE_DELETION_TIMEOUT: i32 = 10;
+pub const NODE_DELETION_TIMEOUT: i32 = 10;
 
 /// Fills in what the user left open.
 pub fn default(machine: &mut Machine, _old: Option<&Machine>) {

@@ -69,6 +69,7 @@ pub fn check_naming(template: &str, errors: &mut Vec<FieldError>) {
         cluster: "cluster",
         set: "machineset",
         uid: "",
+        episode: "",
     };
     if let Err(error) = namer.next(&Default::default(), |_| false) {
         errors.push(FieldError::invalid(

@@ -104,7 +104,8 @@ impl Provider {
                 let status = self.cluster().await?.status?;
                 status.initialization?.infrastructure_provisioned
             };
-            if object.data["status"].is_object() || provisioned.await != Some(true) {
+            let version = object.data["spec"]["version"].clone();
+            if object.data["status"]["version"] == version || provisioned.await != Some(true) {
                 continue;
             }
             let secret: Secret = serde_json::from_value(json!({
@@ -116,7 +117,7 @@ impl Provider {
             let secrets: Api<Secret> = Api::namespaced(self.management.clone(), "default");
             let _ = secrets.create(&PostParams::default(), &secret).await;
             let status = json!({ "initialization": { "controlPlaneInitialized": true }, "externalManagedControlPlane": true,
-                "version": "v1.35.0", "versions": [{ "version": "v1.35.0" }], "conditions": ready("Available") });
+                "version": version, "versions": [{ "version": version }], "conditions": ready("Available") });
             self.patch_status("FakeControlPlane", &name, status).await;
         }
     }

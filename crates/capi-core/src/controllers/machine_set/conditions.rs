@@ -11,7 +11,10 @@ use capi_runtime::Next;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::observe::{World, is_template};
+use super::{
+    observe::{World, is_template},
+    plan::Blocked,
+};
 use crate::{
     machines::{self, count, status_versions},
     plan::after_seconds,
@@ -24,7 +27,7 @@ const OLD_MACHINES_READY: &str = "MachinesReady";
 
 /// Sets counters and conditions; `blocked` says why Machines cannot be created. Returns when time alone will change
 /// something.
-pub fn set_all(world: &World, blocked: &[String], set: &mut MachineSet, now: Timestamp) -> Next {
+pub fn set_all(world: &World, blocked: &Blocked, set: &mut MachineSet, now: Timestamp) -> Next {
     crate::pause::runs(set, now);
     let counters = count(&world.machines);
     let status = status(set);
@@ -38,7 +41,7 @@ pub fn set_all(world: &World, blocked: &[String], set: &mut MachineSet, now: Tim
 
     let all: Vec<&Machine> = world.machines.iter().map(|m| &**m).collect();
     let (stale, mut next) = machines::stale_deletions(&all, now);
-    conditions::set(set, scaling_up(world, set, blocked), now);
+    conditions::set(set, scaling_up(world, set, &blocked.causes), now);
     conditions::set(set, scaling_down(world, set, stale.as_deref()), now);
     conditions::set(set, machines::machines_ready(&all, types::MACHINES_READY), now);
     let (draft, of_age) = machines::machines_up_to_date(&all, types::MACHINES_UP_TO_DATE, now);
@@ -48,6 +51,22 @@ pub fn set_all(world: &World, blocked: &[String], set: &mut MachineSet, now: Tim
     conditions::set(set, deleting(world, stale.as_deref()), now);
     old(world, set, blocked, now);
     next
+}
+
+/// Whether somebody waits for what a status says: the number of available Machines is what rollouts go by.
+pub fn is_urgent(before: &MachineSet, after: &MachineSet) -> bool {
+    let numbers = |set: &MachineSet| {
+        let status = set.status.as_ref();
+        (
+            status.and_then(|s| s.available_replicas),
+            status.and_then(|s| s.up_to_date_replicas),
+        )
+    };
+    let complete = |set: &MachineSet| numbers(set).0 == set.spec.replicas;
+    let paused = |set: &MachineSet| conditions::is_true(set, types::PAUSED);
+    after.metadata.deletion_timestamp.is_some()
+        || paused(before) != paused(after)
+        || (complete(after) && numbers(before) != numbers(after))
 }
 
 fn status(set: &mut MachineSet) -> &mut MachineSetStatus {
@@ -158,7 +177,7 @@ fn deleting(world: &World, stale: Option<&str>) -> Draft {
 }
 
 /// The older conditions and counters.
-fn old(world: &World, set: &mut MachineSet, blocked: &[String], now: Timestamp) {
+fn old(world: &World, set: &mut MachineSet, blocked: &Blocked, now: Timestamp) {
     let template = set.spec.template.metadata.clone().unwrap_or_default().labels;
     let labelled = |m: &Machine| template.iter().all(|(k, v)| m.labels().get(k) == Some(v));
     let min_ready = i64::from(set.spec.template.spec.min_ready_seconds.unwrap_or(0));
@@ -196,10 +215,10 @@ fn old(world: &World, set: &mut MachineSet, blocked: &[String], now: Timestamp) 
     } else if ready == there {
         v1beta1::set(set, v1beta1::is_true(OLD_RESIZED), now);
     }
-    if there >= wanted {
+    if !blocked.causes.is_empty() {
+        old_creation_failed(set, blocked.reason, &blocked.causes.join("; "), now);
+    } else if there >= wanted {
         v1beta1::set(set, v1beta1::is_true(OLD_MACHINES_CREATED), now);
-    } else if let Some(cause) = blocked.first() {
-        old_creation_failed(set, "MachineCreationFailed", cause, now);
     }
     let names: Vec<String> = world
         .machines

@@ -2,22 +2,27 @@
 
 mod act;
 pub mod conditions;
+pub mod creation;
 pub mod deletion_order;
 pub mod names;
 pub mod observe;
 pub mod plan;
 pub mod preflight;
 pub mod remediation;
+pub mod synchronize;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use capi_api::{
     core::v1beta2::{Cluster, Machine, MachineDeployment, MachineSet},
-    finalizers,
+    finalizers, labels,
 };
 use capi_runtime::{
     Context, Controller, Failure, Key, Manager, Next, Reconciler, Stores, meta, owners_of_kind,
@@ -26,7 +31,7 @@ use kube::{Resource, ResourceExt, core::DynamicObject};
 use parking_lot::Mutex;
 
 use self::observe::World;
-use crate::{pause, selector};
+use crate::{pace::Pace, pause, propagate::Memory, selector};
 
 /// How many names of former Machines are remembered per MachineSet.
 const REMEMBERED: usize = 1000;
@@ -53,6 +58,11 @@ pub struct MachineSetReconciler {
     /// Names of Machines seen, by MachineSet. A name that is derived from what is seen would come back when a Machine is
     /// gone, and meet what its namesake has left behind (a Secret about to be collected, a Node).
     former: Mutex<BTreeMap<Key, BTreeSet<String>>>,
+    /// The round of creation that goes on, by MachineSet: its own writes must not change the names it is about to give.
+    episodes: Mutex<BTreeMap<Key, String>>,
+    /// What was last carried to Machines and clones.
+    carried: Memory,
+    pace: Pace,
 }
 
 impl MachineSetReconciler {
@@ -65,6 +75,30 @@ impl MachineSetReconciler {
             names.pop_first();
         }
         world.taken.extend(names.iter().cloned());
+        drop(former);
+        let mut episodes = self.episodes.lock();
+        let wanted = usize::try_from(world.set.spec.replicas.unwrap_or(0)).unwrap_or(0);
+        if world.machines.len() >= wanted {
+            episodes.remove(key);
+        }
+        let episode = episodes.entry(key.clone());
+        world.episode = episode.or_insert_with(|| names::episode(&world.set)).clone();
+    }
+
+    fn forget(&self, key: &Key) {
+        self.former.lock().remove(key);
+        self.episodes.lock().remove(key);
+        self.carried.forget(key);
+        self.pace.forget(key);
+    }
+
+    /// For how long the status of a MachineSet may be held back.
+    fn hold(&self, ctx: &Context, key: &Key, before: &MachineSet, after: &MachineSet) -> Option<Duration> {
+        if before.status == after.status {
+            return None;
+        }
+        let urgent = conditions::is_urgent(before, after);
+        self.pace.space_out(key, ctx.now(), urgent)
     }
 }
 
@@ -72,7 +106,7 @@ impl MachineSetReconciler {
 impl Reconciler for MachineSetReconciler {
     async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Next, Failure> {
         let Some(set) = ctx.get::<MachineSet>(key) else {
-            self.former.lock().remove(key);
+            self.forget(key);
             return Ok(Next::Done);
         };
         let cluster_key = key.sibling(set.spec.cluster_name.clone());
@@ -91,12 +125,17 @@ impl Reconciler for MachineSetReconciler {
         let mut failures = Vec::new();
         let mut world = observe::observe(ctx, set, cluster, &mut failures).await;
         self.remember(key, &mut world);
-        let plan = plan::plan(&world, ctx.now());
+        world.known = self.carried.of(key);
+        let plan = plan::plan(&world, &self.settings, ctx.now());
         let next = plan.next;
-        act::act(ctx, &world, plan).await?;
+        let hold = |after: &MachineSet| self.hold(ctx, key, &world.set, after);
+        let ended = act::act(ctx, &world, plan, hold).await;
+        let there = world.uids().chain(ended.settled.keys().cloned()).collect();
+        self.carried.remember(key, ended.settled, &there);
+        ended.outcome?;
         match failures.into_iter().next() {
             Some(failure) => Err(failure.into()),
-            None => Ok(next),
+            None => Ok(next.earliest(ended.held.map_or(Next::Done, Next::After))),
         }
     }
 }
@@ -144,18 +183,28 @@ fn by_machine(machine: &Machine, stores: &Stores) -> Vec<Key> {
         .collect()
 }
 
-/// A clone wakes the MachineSet it still belongs to; a template those that refer to it.
+/// A clone wakes the MachineSet it still belongs to, a template those that refer to it, a control plane those of its
+/// Cluster: what it does may have held them back.
 fn by_referenced(object: &DynamicObject, stores: &Stores) -> Vec<Key> {
     let mut keys = owners_of_kind::<MachineSet>(object.meta());
     let kind = object.types.as_ref().map_or("", |t| t.kind.as_str());
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let sets = stores.get::<MachineSet>();
     if kind.ends_with("Template") {
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let sets = stores.get::<MachineSet>().list(Some(&namespace));
-        keys.extend(
-            sets.iter()
-                .filter(|set| refers_to(&set.spec.template.spec, kind, &name))
-                .map(|set| Key::of(&**set)),
-        );
+        let all = sets.list(Some(&namespace));
+        let referring = all
+            .iter()
+            .filter(|set| refers_to(&set.spec.template.spec, kind, &name));
+        keys.extend(referring.map(|set| Key::of(&**set)));
+    }
+    let cluster = object.labels().get(labels::CLUSTER_NAME);
+    let cluster = cluster.map(|cluster| Key::new(namespace, cluster.clone()));
+    if let Some(cluster) = cluster.and_then(|key| stores.get::<Cluster>().get(&key)) {
+        let reference = cluster.spec.control_plane_ref.as_ref();
+        if reference.is_some_and(|r| r.kind == kind && r.name == name) {
+            let all = sets.by_cluster(&Key::of(&*cluster));
+            keys.extend(all.iter().map(|set| Key::of(&**set)));
+        }
     }
     keys
 }

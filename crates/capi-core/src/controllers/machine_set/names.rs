@@ -5,10 +5,23 @@
 
 use std::collections::BTreeSet;
 
-use capi_api::names::{SUFFIX, derived_suffix, truncated};
+use capi_api::{
+    conditions::{get, types},
+    core::v1beta2::MachineSet,
+    names::{SUFFIX, derived_suffix, truncated},
+};
 
 /// The names' template if none is set.
 pub const DEFAULT_TEMPLATE: &str = "{{ .machineSet.name }}-{{ .random }}";
+
+/// What tells a round of creation from former ones, also after a restart: since when the MachineSet has (not) been
+/// scaling up.
+pub fn episode(set: &MachineSet) -> String {
+    let condition = get(set, types::SCALING_UP);
+    condition.map_or_else(String::new, |c| {
+        format!("{}@{}", c.status, c.last_transition_time.0)
+    })
+}
 
 /// What names are made of.
 pub struct Namer<'a> {
@@ -20,6 +33,9 @@ pub struct Namer<'a> {
     pub set: &'a str,
     /// The MachineSet's uid.
     pub uid: &'a str,
+    /// Tells this round of creation from former ones: a Machine that is gone must not lend its name to another, which
+    /// would meet what it left behind (a Secret about to be collected, a Node).
+    pub episode: &'a str,
 }
 
 /// A naming template this version cannot render.
@@ -41,7 +57,7 @@ pub enum NamingError {
 impl Namer<'_> {
     /// The next name, given the names of all that exist; `taken` are names it must not have.
     pub fn next(&self, seen: &BTreeSet<String>, taken: impl Fn(&str) -> bool) -> Result<String, NamingError> {
-        let mut parts: Vec<&str> = vec![self.uid];
+        let mut parts: Vec<&str> = vec![self.uid, self.episode];
         parts.extend(seen.iter().map(String::as_str));
         let mut attempt = 0;
         loop {
@@ -98,6 +114,7 @@ mod tests {
             cluster: "c",
             set: "md-0-abcde",
             uid: "u",
+            episode: "",
         }
     }
 
@@ -116,6 +133,28 @@ mod tests {
         assert_ne!(first, second);
         let other = namer(DEFAULT_TEMPLATE).next(&seen, |name| name == first).unwrap();
         assert_ne!(first, other);
+    }
+
+    #[test]
+    fn another_round_of_creation_gives_other_names() {
+        let none = BTreeSet::new();
+        let in_episode = |episode: &str| {
+            let namer = Namer {
+                episode,
+                ..namer(DEFAULT_TEMPLATE)
+            };
+            namer.next(&none, |_| false).unwrap()
+        };
+        let at = |status: &str, time: &str| -> MachineSet {
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "ms"}, "spec": {"clusterName": "c", "selector": {},
+                "template": {"spec": {"clusterName": "c", "bootstrap": {}, "infrastructureRef": {"apiGroup": "g", "kind": "K", "name": "n"}}}},
+                "status": {"conditions": [{"type": "ScalingUp", "status": status, "reason": "R", "message": "", "lastTransitionTime": time}]}}))
+            .unwrap()
+        };
+        let first = episode(&at("False", "2026-01-01T00:00:00Z"));
+        let second = episode(&at("False", "2026-01-01T00:00:09Z"));
+        assert_ne!(in_episode(""), in_episode(&first));
+        assert_ne!(in_episode(&first), in_episode(&second));
     }
 
     #[test]

@@ -16,23 +16,18 @@ use kube::ResourceExt;
 use super::remediation;
 use crate::{
     foreign::{Foreign, Found, follow},
+    machines,
+    propagate::Known,
     selector,
 };
 
-/// Clones whose Machine does not exist: a creation that was interrupted.
+/// The bootstrap config and the infrastructure machine of a Machine.
 #[derive(Clone, Debug, Default)]
-pub struct Half {
-    /// The bootstrap config.
-    pub bootstrap: Option<Found>,
-    /// The infrastructure machine.
-    pub infrastructure: Option<Found>,
-}
-
-impl Half {
-    /// Its objects.
-    pub fn parts(&self) -> impl Iterator<Item = &Found> {
-        self.bootstrap.iter().chain(&self.infrastructure)
-    }
+pub struct Pair {
+    /// What its bootstrap reference leads to.
+    pub bootstrap: Foreign,
+    /// What its infrastructure reference leads to.
+    pub infrastructure: Foreign,
 }
 
 /// A MachineSet and everything that matters to it.
@@ -54,14 +49,34 @@ pub struct World {
     pub bootstrap_template: Foreign,
     /// What its infrastructure template reference leads to.
     pub infrastructure_template: Foreign,
-    /// Interrupted creations by name.
-    pub halves: BTreeMap<String, Half>,
+    /// The Cluster's control plane object.
+    pub control_plane: Foreign,
+    /// What the Machines that stay refer to, by their names.
+    pub clones: BTreeMap<String, Pair>,
+    /// Clones made for Machines that do not exist.
+    pub orphans: Vec<Found>,
+    /// Machines it controls but no longer selects.
+    pub strays: Vec<Arc<Machine>>,
+    /// What was last carried to Machines and clones.
+    pub known: Known,
+    /// What tells this round of creation from former ones.
+    pub episode: String,
 }
 
 impl World {
     /// Whether the MachineSet is being deleted.
     pub fn is_deleting(&self) -> bool {
         self.set.metadata.deletion_timestamp.is_some()
+    }
+
+    /// The uids of its Machines and their clones.
+    pub fn uids(&self) -> impl Iterator<Item = String> {
+        let machines = self.machines.iter().filter_map(|m| m.uid());
+        let clones = self
+            .clones
+            .values()
+            .flat_map(|p| [&p.bootstrap, &p.infrastructure]);
+        machines.chain(clones.filter_map(|f| f.found()?.object.uid()))
     }
 
     /// Whether all references could be followed.
@@ -94,31 +109,59 @@ pub async fn observe(
     let in_namespace = ctx.store::<Machine>().list(Some(namespace));
     let deployment = set.labels().get(labels::DEPLOYMENT_NAME).cloned();
     let machines = machines_of(&set, &in_namespace);
+    let control_plane = match set.metadata.deletion_timestamp {
+        None => {
+            let reference = cluster.spec.control_plane_ref.as_ref();
+            follow(ctx, namespace, reference, failures).await
+        }
+        Some(_) => Foreign::Unset,
+    };
     let mut world = World {
         remediations_in_flight: remediation::in_flight(&set, &in_namespace, &machines),
         deployment: deployment.and_then(|name| ctx.get::<MachineDeployment>(&key.sibling(name))),
         taken: in_namespace.iter().map(|m| m.name_any()).collect(),
+        strays: strays(&set, &in_namespace),
         machines,
         bootstrap_template,
         infrastructure_template,
-        halves: BTreeMap::new(),
+        control_plane,
+        clones: BTreeMap::new(),
+        orphans: Vec::new(),
+        known: Known::new(),
+        episode: String::new(),
         set,
         cluster,
     };
-    let uid = world.set.uid().unwrap_or_default();
-    for found in clones(ctx, &uid, bootstrap, failures).await {
-        let name = found.object.name_any();
-        if !world.taken.contains(&name) {
-            world.halves.entry(name).or_default().bootstrap = Some(found);
-        }
+    for machine in world.machines.iter().filter(|m| !machines::is_deleting(m)) {
+        let spec = &machine.spec;
+        // What cannot be followed is the business of the Machine.
+        let mut ignored = Vec::new();
+        let pair = Pair {
+            bootstrap: follow(ctx, namespace, spec.bootstrap.config_ref.as_ref(), &mut ignored).await,
+            infrastructure: follow(ctx, namespace, Some(&spec.infrastructure_ref), &mut ignored).await,
+        };
+        world.clones.insert(machine.name_any(), pair);
     }
-    for found in clones(ctx, &uid, infrastructure, failures).await {
-        let name = found.object.name_any();
-        if !world.taken.contains(&name) {
-            world.halves.entry(name).or_default().infrastructure = Some(found);
-        }
+    for template in [bootstrap, infrastructure] {
+        let clones = clones(ctx, &world, template, failures).await;
+        let orphans = clones.into_iter().filter(|found| {
+            let name = found.object.name_any();
+            !found.is_deleting() && !world.taken.contains(&name)
+        });
+        let orphans: Vec<Found> = orphans.collect();
+        world.orphans.extend(orphans);
     }
     world
+}
+
+/// Machines a MachineSet controls although it does not select them.
+pub fn strays(set: &MachineSet, all: &[Arc<Machine>]) -> Vec<Arc<Machine>> {
+    let uid = set.uid().unwrap_or_default();
+    all.iter()
+        .filter(|m| meta::is_controlled_by(&m.metadata, &uid))
+        .filter(|m| !selector::matches(&set.spec.selector, m.metadata.labels.as_ref()))
+        .cloned()
+        .collect()
 }
 
 /// The Machines a MachineSet selects, without those that belong to somebody else.
@@ -135,10 +178,11 @@ pub fn machines_of(set: &MachineSet, all: &[Arc<Machine>]) -> Vec<Arc<Machine>> 
         .collect()
 }
 
-/// The objects cloned from a template kind that still belong to the MachineSet itself: a Machine takes its own over.
+/// The objects cloned from a kind of template that belong to the MachineSet itself. Other managers create clones before
+/// their Machine, which then takes them over.
 async fn clones(
     ctx: &Context,
-    uid: &str,
+    world: &World,
     template: Option<&ContractVersionedObjectReference>,
     failures: &mut Vec<Error>,
 ) -> Vec<Found> {
@@ -149,10 +193,11 @@ async fn clones(
         group: template.api_group.clone(),
         kind: Template::cloned_kind(&template.kind).to_owned(),
     };
+    let uid = world.set.uid().unwrap_or_default();
     match ctx.foreign_kind(&kind, &template.name).await {
         Ok(kind) => kind
             .store
-            .by_owner(uid)
+            .by_owner(&uid)
             .into_iter()
             .map(|object| Found {
                 contract: kind.contract,

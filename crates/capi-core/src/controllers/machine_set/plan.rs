@@ -1,51 +1,33 @@
 //! What to do about a MachineSet, and what to say about it. Pure.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use capi_api::{
-    annotations,
-    contract::{self, NewClone, Template},
-    core::v1beta2::{ContractVersionedObjectReference, Machine, MachineSet},
+    annotations, contract,
+    core::v1beta2::{Machine, MachineSet},
     finalizers, labels,
     names::label_value,
 };
 use capi_runtime::{Event, Next, meta};
 use jiff::Timestamp;
-use kube::{
-    ResourceExt,
-    core::{ApiResource, DynamicObject, ObjectMeta},
-};
+use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
-    conditions, deletion_order,
-    names::{DEFAULT_TEMPLATE, Namer},
-    observe::{Half, World, is_template},
-    remediation,
+    Settings, conditions,
+    creation::{self, Clones},
+    deletion_order,
+    observe::World,
+    preflight, remediation,
+    synchronize::{self, Apply},
 };
 use crate::{
     controllers::cluster::plan::label_cluster,
     foreign::{Foreign, Found, draft_of},
     machines,
     plan::{Step, foresee_generation},
+    propagate::Known,
     webhooks,
 };
-
-/// An object to be created, with its resource.
-pub type New = (Box<DynamicObject>, ApiResource);
-
-/// A Machine to be created with what belongs to it; what exists already is left out.
-#[derive(Clone, Debug)]
-pub struct Creation {
-    /// The bootstrap config.
-    pub bootstrap: Option<New>,
-    /// The infrastructure machine.
-    pub infrastructure: Option<New>,
-    /// The Machine.
-    pub machine: Box<Machine>,
-}
 
 /// Something a MachineSet's reconcile does.
 #[derive(Clone, Debug)]
@@ -54,12 +36,16 @@ pub enum Action {
     ClaimTemplate(Found, Box<DynamicObject>),
     /// Changes a Machine, for example adopts it.
     Change(Arc<Machine>, Box<Machine>),
-    /// Creates a Machine.
-    Create(Creation),
+    /// Carries fields to a Machine or one of its clones.
+    Apply(Box<Apply>),
+    /// Creates a Machine and its clones.
+    Create(Box<Machine>, Clones),
+    /// Creates clones that a Machine lacks.
+    Complete(Arc<Machine>, Clones),
     /// Deletes a Machine.
     Delete(Arc<Machine>),
-    /// Deletes the remains of an interrupted creation.
-    DeleteHalf(Found),
+    /// Deletes a clone, provided that its Machine does not exist.
+    DeleteOrphan(Found),
 }
 
 /// Everything a reconcile will do.
@@ -75,38 +61,70 @@ pub struct Plan {
     pub events: Vec<Event>,
     /// When to look again without an event.
     pub next: Next,
+    /// What Machines and clones follow already, and what new ones will.
+    pub settled: Known,
+}
+
+/// Why no Machines are created.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Blocked {
+    /// The older condition's reason.
+    pub reason: &'static str,
+    /// What is in the way; empty if the templates tell it.
+    pub causes: Vec<String>,
+}
+
+impl Blocked {
+    fn by(reason: &'static str, causes: Vec<String>) -> Self {
+        Self { reason, causes }
+    }
 }
 
 /// Plans a reconcile.
-pub fn plan(world: &World, now: Timestamp) -> Plan {
+pub fn plan(world: &World, settings: &Settings, now: Timestamp) -> Plan {
     let mut plan = Plan {
         steps: Vec::new(),
         set: (*world.set).clone(),
         finish: false,
         events: Vec::new(),
         next: Next::Done,
+        settled: Known::new(),
     };
     webhooks::machine_set::default_in_place(&mut plan.set);
     owner_and_labels(world, &mut plan.set);
     claim_templates(world, &mut plan);
     adopt(world, &mut plan);
-    let mut blocked = Vec::new();
+    delete_orphans(world, &mut plan);
+    let mut blocked = Blocked::default();
     if world.is_deleting() {
         delete_all(world, &mut plan);
     } else {
-        remediate(world, &mut plan, now);
-        synchronise(world, &mut plan);
-        blocked = replicas(world, &mut plan, now);
+        release(world, &mut plan);
+        let held = preflight::failures(
+            &world.set,
+            &world.cluster,
+            &world.control_plane,
+            &settings.preflight_checks,
+        );
+        remediate(world, &held, &mut plan, now);
+        let steps = synchronize::plan(world, &plan.set, &mut plan.settled);
+        plan.steps.extend(steps);
+        blocked = complete(world, &mut plan);
+        let growth = replicas(world, held, &mut plan, now);
+        if blocked.causes.is_empty() {
+            blocked = growth;
+        }
     }
     let changed = plan.set.spec != world.set.spec;
     foresee_generation(&mut plan.set.metadata, changed);
     plan.next = conditions::set_all(world, &blocked, &mut plan.set, now);
-    if world.is_readable() && blocked.is_empty() {
+    if world.is_readable() && blocked.causes.is_empty() {
         plan.set.status.get_or_insert_default().observed_generation = plan.set.metadata.generation;
     }
     plan.finish = world.is_deleting()
         && world.machines.is_empty()
-        && world.halves.is_empty()
+        && world.strays.is_empty()
+        && world.orphans.is_empty()
         && meta::has_finalizer(&world.set.metadata, finalizers::MACHINE_SET);
     plan
 }
@@ -188,85 +206,71 @@ pub fn machine_labels(set: &MachineSet) -> BTreeMap<String, String> {
     all
 }
 
-/// Replaces unhealthy Machines: deletes them, others take their place once they are gone.
-fn remediate(world: &World, plan: &mut Plan, now: Timestamp) {
-    let remediation = remediation::plan(world, &[], now);
+/// Machines that are not selected any more are let go: whoever changed their labels takes care of them.
+fn release(world: &World, plan: &mut Plan) {
+    for machine in world.strays.iter().filter(|m| !machines::is_deleting(m)) {
+        let mut released = (**machine).clone();
+        meta::remove_owner(&mut released.metadata, &meta::controller_reference(&*world.set));
+        let name = machine.name_any();
+        let why = format!(
+            "Machine {name} is not selected by MachineSet {} any more",
+            world.set.name_any()
+        );
+        plan.steps.push(Step::new(
+            Action::Change(machine.clone(), Box::new(released)),
+            why,
+        ));
+        plan.events.push(Event::normal(
+            "SuccessfulRelease",
+            format!("Released Machine {name:?}"),
+        ));
+    }
+}
+
+/// Replaces unhealthy Machines: deletes them, others take their place once they are gone. `held` says what the preflight
+/// checks have against new Machines.
+fn remediate(world: &World, held: &[String], plan: &mut Plan, now: Timestamp) {
+    let remediation = remediation::plan(world, held, now);
     plan.steps.extend(remediation.steps);
     plan.events.extend(remediation.events);
 }
 
-/// Carries what may change without replacing Machines to those that exist.
-fn synchronise(world: &World, plan: &mut Plan) {
-    let set = &plan.set;
-    let wanted = &set.spec.template.spec;
-    let labels = machine_labels(set);
-    let annotations = set.spec.template.metadata.clone().unwrap_or_default().annotations;
-    let mut steps = Vec::new();
-    for machine in world
-        .machines
-        .iter()
-        .filter(|m| meta::controller_of(&m.metadata).is_some())
-    {
-        let mut synchronised = (**machine).clone();
-        if !machines::is_deleting(machine) {
-            synchronised.labels_mut().extend(labels.clone());
-            if !annotations.is_empty() {
-                synchronised.annotations_mut().extend(annotations.clone());
+/// Makes the clones that an interrupted creation left out.
+fn complete(world: &World, plan: &mut Plan) -> Blocked {
+    for machine in &world.machines {
+        let Some(pair) = world.clones.get(&machine.name_any()) else {
+            continue;
+        };
+        match creation::missing(world, &plan.set, machine, pair) {
+            Ok(clones) if clones.is_empty() => {}
+            Ok(clones) => {
+                let why = format!("Machine {} lacks what it refers to", machine.name_any());
+                plan.steps
+                    .push(Step::new(Action::Complete(machine.clone(), clones), why));
             }
-        }
-        let spec = &mut synchronised.spec;
-        spec.readiness_gates = wanted.readiness_gates.clone();
-        spec.min_ready_seconds = wanted.min_ready_seconds;
-        spec.taints = wanted.taints.clone();
-        if let Some(deletion) = &wanted.deletion {
-            let machine_deletion = spec.deletion.get_or_insert_default();
-            machine_deletion.node_drain_timeout_seconds = deletion.node_drain_timeout_seconds;
-            machine_deletion.node_volume_detach_timeout_seconds = deletion.node_volume_detach_timeout_seconds;
-            // Machines have a default of their own here.
-            let own = machine_deletion.node_deletion_timeout_seconds;
-            machine_deletion.node_deletion_timeout_seconds = deletion.node_deletion_timeout_seconds.or(own);
-        }
-        if synchronised != **machine {
-            let why = format!(
-                "Machine {} follows the template of MachineSet {}",
-                machine.name_any(),
-                set.name_any()
-            );
-            steps.push(Step::new(
-                Action::Change(machine.clone(), Box::new(synchronised)),
-                why,
-            ));
+            Err(error) => return Blocked::by("MachineCreationFailed", vec![error.to_string()]),
         }
     }
-    plan.steps.extend(steps);
+    Blocked::default()
 }
 
 /// Creates or deletes Machines; returns what blocks that.
-fn replicas(world: &World, plan: &mut Plan, now: Timestamp) -> Vec<String> {
+fn replicas(world: &World, held: Vec<String>, plan: &mut Plan, now: Timestamp) -> Blocked {
     let Some(wanted) = plan.set.spec.replicas else {
-        return Vec::new();
+        return Blocked::default();
     };
     let there = world.machines.len();
     let wanted = usize::try_from(wanted).unwrap_or(0);
     if there < wanted {
-        if world
-            .set
-            .annotations()
-            .get(annotations::DISABLE_MACHINE_CREATE)
-            .is_some_and(|v| v == "true")
-        {
-            delete_halves(world, plan, &BTreeSet::new());
-            return Vec::new();
+        let disabled = world.set.annotations().get(annotations::DISABLE_MACHINE_CREATE);
+        if disabled.is_some_and(|v| v == "true") {
+            return Blocked::default();
         }
-        return match create(world, plan, wanted - there) {
-            Ok(used) => {
-                delete_halves(world, plan, &used);
-                Vec::new()
-            }
-            Err(blocked) => blocked,
-        };
+        if !held.is_empty() {
+            return Blocked::by("PreflightCheckFailed", held);
+        }
+        return create(world, plan, wanted - there);
     }
-    delete_halves(world, plan, &BTreeSet::new());
     let order = plan
         .set
         .spec
@@ -289,168 +293,58 @@ fn replicas(world: &World, plan: &mut Plan, now: Timestamp) -> Vec<String> {
             format!("Deleted Machine {name:?}"),
         ));
     }
-    Vec::new()
+    Blocked::default()
 }
 
-/// Plans new Machines, interrupted creations first; returns which of these are continued, or what blocks creation.
-fn create(world: &World, plan: &mut Plan, count: usize) -> Result<BTreeSet<String>, Vec<String>> {
-    let set = &plan.set;
-    let naming = set
-        .spec
-        .machine_naming
-        .as_ref()
-        .and_then(|n| n.template.as_deref())
-        .filter(|t| !t.is_empty());
-    let (name, uid) = (set.name_any(), set.uid().unwrap_or_default());
-    let namer = Namer {
-        template: naming.unwrap_or(DEFAULT_TEMPLATE),
-        cluster: &set.spec.cluster_name,
-        set: &name,
-        uid: &uid,
-    };
-    let blocked: Vec<String> = [&world.bootstrap_template, &world.infrastructure_template]
+/// Plans new Machines; returns what blocks that.
+fn create(world: &World, plan: &mut Plan, count: usize) -> Blocked {
+    let failed = |cause: String| Blocked::by("MachineCreationFailed", vec![cause]);
+    let unreadable: Vec<String> = [&world.bootstrap_template, &world.infrastructure_template]
         .into_iter()
         .filter_map(|foreign| match foreign {
             Foreign::Unreadable(why) => Some(why.clone()),
             _ => None,
         })
         .collect();
-    if !blocked.is_empty() || !conditions::missing_templates(world).is_empty() {
-        return Err(blocked);
+    if !unreadable.is_empty() {
+        return Blocked::by("MachineCreationFailed", unreadable);
     }
-    let mut seen: BTreeSet<String> = world.machines.iter().map(|m| m.name_any()).collect();
-    let mut usable: BTreeMap<&String, &Half> = world
-        .halves
-        .iter()
-        .filter(|(_, half)| is_usable(world, half))
-        .collect();
-    let mut used = BTreeSet::new();
-    let mut steps = Vec::new();
-    for number in 1..=count {
-        let (name, half) = match usable.pop_first() {
-            Some((name, half)) => (name.clone(), half.clone()),
-            None => {
-                let occupied = |name: &str| world.taken.contains(name) || world.halves.contains_key(name);
-                (
-                    namer.next(&seen, occupied).map_err(|e| vec![e.to_string()])?,
-                    Half::default(),
-                )
-            }
+    if !conditions::missing_templates(world).is_empty() {
+        return Blocked::default();
+    }
+    let names = match creation::names(world, &plan.set, count) {
+        Ok(names) => names,
+        Err(error) => return failed(error.to_string()),
+    };
+    for (number, name) in names.iter().enumerate() {
+        let clones = match creation::clones(world, &plan.set, name) {
+            Ok(clones) => clones,
+            Err(error) => return failed(error.to_string()),
         };
-        seen.insert(name.clone());
-        used.insert(name.clone());
-        let creation = creation(world, set, &name, &half).map_err(|e| vec![e.to_string()])?;
+        let machine = creation::machine(&plan.set, name);
         let why = format!(
-            "MachineSet {} scales up by {count}: {number} of {count}",
-            set.name_any()
+            "MachineSet {} scales up by {count}: {} of {count}",
+            plan.set.name_any(),
+            number + 1
         );
-        steps.push(Step::new(Action::Create(creation), why));
+        plan.steps
+            .push(Step::new(Action::Create(Box::new(machine), clones), why));
     }
-    plan.steps.extend(steps);
-    Ok(used)
+    Blocked::default()
 }
 
-/// Whether the remains of a creation can be continued: they stay, and come from the templates of today.
-fn is_usable(world: &World, half: &Half) -> bool {
-    let from = |found: &Found, reference: Option<&ContractVersionedObjectReference>| {
-        let name = found.object.annotations().get(annotations::CLONED_FROM_NAME);
-        !found.is_deleting() && name.map(String::as_str) == reference.map(|r| r.name.as_str())
-    };
-    let spec = &world.set.spec.template.spec;
-    half.bootstrap
-        .as_ref()
-        .is_none_or(|f| from(f, spec.bootstrap.config_ref.as_ref()))
-        && half
-            .infrastructure
-            .as_ref()
-            .is_none_or(|f| from(f, Some(&spec.infrastructure_ref)))
-}
-
-fn creation(
-    world: &World,
-    set: &MachineSet,
-    name: &str,
-    half: &Half,
-) -> Result<Creation, contract::FieldError> {
-    let template = &set.spec.template;
-    let labels = machine_labels(set);
-    let annotations = template.metadata.clone().unwrap_or_default().annotations;
-    let clone = NewClone {
-        name: name.to_owned(),
-        namespace: set.namespace().unwrap_or_default(),
-        cluster: set.spec.cluster_name.clone(),
-        labels: labels.clone(),
-        annotations: annotations.clone(),
-        owner: Some(meta::owner_reference(set)),
-    };
-    let cloned = |foreign: &Foreign, existing: Option<&Found>| -> Result<Option<New>, contract::FieldError> {
-        let (Some(found), None) = (foreign.found(), existing) else {
-            return Ok(None);
-        };
-        let object = Template::new(&found.object).cloned(clone.clone())?;
-        Ok(Some((
-            Box::new(object),
-            Template::cloned_resource(&found.resource),
-        )))
-    };
-    let mut spec = template.spec.clone();
-    spec.cluster_name = set.spec.cluster_name.clone();
-    spec.infrastructure_ref = clone_reference(&template.spec.infrastructure_ref, name);
-    spec.bootstrap.config_ref = template
-        .spec
-        .bootstrap
-        .config_ref
-        .as_ref()
-        .map(|r| clone_reference(r, name));
-    let machine = Machine {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: set.namespace(),
-            labels: Some(labels),
-            annotations: Some(annotations).filter(|a| !a.is_empty()),
-            owner_references: Some(vec![meta::controller_reference(set)]),
-            // At birth: one write less than when the Machine controller adds it.
-            finalizers: Some(vec![finalizers::MACHINE.to_owned()]),
-            ..ObjectMeta::default()
-        },
-        spec,
-        status: None,
-    };
-    Ok(Creation {
-        bootstrap: cloned(&world.bootstrap_template, half.bootstrap.as_ref())?,
-        infrastructure: cloned(&world.infrastructure_template, half.infrastructure.as_ref())?,
-        machine: Box::new(machine),
-    })
-}
-
-/// The reference to the clone of a template.
-fn clone_reference(
-    template: &ContractVersionedObjectReference,
-    name: &str,
-) -> ContractVersionedObjectReference {
-    if !is_template(template) {
-        return template.clone();
-    }
-    ContractVersionedObjectReference {
-        api_group: template.api_group.clone(),
-        kind: Template::cloned_kind(&template.kind).to_owned(),
-        name: name.to_owned(),
-    }
-}
-
-fn delete_halves(world: &World, plan: &mut Plan, used: &BTreeSet<String>) {
-    for (name, half) in world.halves.iter().filter(|(name, _)| !used.contains(*name)) {
-        for found in half.parts().filter(|f| !f.is_deleting()) {
-            let what = contract::described(&found.object);
-            let why = format!("{what} was made for a Machine {name} that never came to be");
-            plan.steps.push(Step::new(Action::DeleteHalf(found.clone()), why));
-        }
+fn delete_orphans(world: &World, plan: &mut Plan) {
+    for found in &world.orphans {
+        let what = contract::described(&found.object);
+        let why = format!("{what} was made for a Machine that does not exist");
+        plan.steps
+            .push(Step::new(Action::DeleteOrphan(found.clone()), why));
     }
 }
 
 fn delete_all(world: &World, plan: &mut Plan) {
-    delete_halves(world, plan, &BTreeSet::new());
-    for machine in world.machines.iter().filter(|m| !machines::is_deleting(m)) {
+    let all = world.machines.iter().chain(&world.strays);
+    for machine in all.filter(|m| !machines::is_deleting(m)) {
         let why = format!("MachineSet {} is being deleted", world.set.name_any());
         plan.steps.push(Step::new(Action::Delete(machine.clone()), why));
     }

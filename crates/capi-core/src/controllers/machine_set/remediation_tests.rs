@@ -82,7 +82,12 @@ fn world(machines: Vec<Arc<Machine>>, limit: Value, revisions: (&str, &str)) -> 
         machines,
         bootstrap_template: Foreign::Unset,
         infrastructure_template: Foreign::Unset,
-        halves: BTreeMap::new(),
+        control_plane: Foreign::Unset,
+        clones: BTreeMap::new(),
+        orphans: Vec::new(),
+        strays: Vec::new(),
+        known: BTreeMap::new(),
+        episode: String::new(),
     }
 }
 

@@ -15,10 +15,17 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::{
-    observe::{Half, World},
-    plan::{Action, Creation, Plan, plan},
+    Settings,
+    creation::Clones,
+    observe::{Pair, World},
+    plan::{self, Action, Plan},
+    synchronize::Apply,
 };
 use crate::foreign::{Foreign, testing::found};
+
+fn plan(world: &World, now: Timestamp) -> Plan {
+    plan::plan(world, &Settings::default(), now)
+}
 
 fn now() -> Timestamp {
     "2026-01-01T00:10:00Z".parse().unwrap()
@@ -83,15 +90,30 @@ fn world(set: MachineSet, machines: Vec<Arc<Machine>>) -> World {
         machines,
         bootstrap_template: template("b.example.com", "FooConfigTemplate"),
         infrastructure_template: template("i.example.com", "FooMachineTemplate"),
-        halves: BTreeMap::new(),
+        control_plane: Foreign::Unset,
+        clones: BTreeMap::new(),
+        orphans: Vec::new(),
+        strays: Vec::new(),
+        known: BTreeMap::new(),
+        episode: String::new(),
     }
 }
 
-fn creations(plan: &Plan) -> Vec<&Creation> {
+fn creations(plan: &Plan) -> Vec<(&Machine, &Clones)> {
     plan.steps
         .iter()
         .filter_map(|step| match &step.action {
-            Action::Create(creation) => Some(creation),
+            Action::Create(machine, clones) => Some((&**machine, clones)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn applies(plan: &Plan) -> Vec<&Apply> {
+    plan.steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Apply(apply) => Some(&**apply),
             _ => None,
         })
         .collect()
@@ -102,10 +124,10 @@ fn machines_are_created_with_their_clones_and_references() {
     let plan = plan(&world(set(2, json!({})), vec![]), now());
     let all = creations(&plan);
     assert_eq!(all.len(), 2);
-    let machine = &all[0].machine;
+    let (machine, clones) = all[0];
     let name = machine.name_any();
-    assert_ne!(name, all[1].machine.name_any());
-    let (config, resource) = all[0].bootstrap.as_ref().unwrap();
+    assert_ne!(name, all[1].0.name_any());
+    let (config, resource) = clones.bootstrap.as_ref().unwrap();
     assert_eq!(
         (
             config.name_any(),
@@ -115,7 +137,6 @@ fn machines_are_created_with_their_clones_and_references() {
         (name.clone(), "FooConfig", "fooconfigs")
     );
     assert_eq!(config.labels()["cluster.x-k8s.io/set-name"], "ms");
-    assert_eq!(config.owner_references()[0].uid, "su");
     assert_eq!(
         machine.spec.bootstrap.config_ref.as_ref().unwrap().kind,
         "FooConfig"
@@ -136,7 +157,7 @@ fn a_retry_plans_the_same_names() {
     let names = |world: &World| -> Vec<String> {
         creations(&plan(world, now()))
             .iter()
-            .map(|c| c.machine.name_any())
+            .map(|(machine, _)| machine.name_any())
             .collect()
     };
     let mut world = world(set(3, json!({})), vec![]);
@@ -148,40 +169,133 @@ fn a_retry_plans_the_same_names() {
 }
 
 #[test]
-fn an_interrupted_creation_is_continued_and_a_useless_one_cleaned_up() {
-    let mut world = world(set(1, json!({})), vec![]);
-    let half = Half {
-        bootstrap: Some(clone("FooConfig", "half", "t")),
-        infrastructure: None,
-    };
-    let stale = Half {
-        bootstrap: Some(clone("FooConfig", "stale", "older")),
-        infrastructure: None,
-    };
-    world.halves = [("half".to_owned(), half), ("stale".to_owned(), stale)].into();
-    let continued = plan(&world, now());
-    let [creation] = creations(&continued)[..] else {
-        panic!("{:?}", continued.steps)
-    };
-    assert_eq!(creation.machine.name_any(), "half");
-    assert!(creation.bootstrap.is_none() && creation.infrastructure.is_some());
-    let deleted = continued
-        .steps
-        .iter()
-        .filter(|s| matches!(&s.action, Action::DeleteHalf(f) if f.object.name_any() == "stale"))
-        .count();
-    assert_eq!(deleted, 1);
-
-    world.set = Arc::new(set(0, json!({})));
-    let cleaned = plan(&world, now());
-    assert_eq!(
-        cleaned
-            .steps
-            .iter()
-            .filter(|s| matches!(s.action, Action::DeleteHalf(_)))
-            .count(),
-        2
+fn an_interrupted_creation_is_completed_unless_the_host_was_there_once() {
+    let mut half = (*machine("a", Some("su"))).clone();
+    half.spec.bootstrap.config_ref = Some(
+        serde_json::from_value(json!({"apiGroup": "b.example.com", "kind": "FooConfig", "name": "a"}))
+            .unwrap(),
     );
+    half.spec.infrastructure_ref =
+        serde_json::from_value(json!({"apiGroup": "i.example.com", "kind": "FooMachine", "name": "a"}))
+            .unwrap();
+    let completed = |half: &Machine, pair: Pair| -> (bool, bool) {
+        let mut world = world(set(1, json!({})), vec![Arc::new(half.clone())]);
+        world.clones = [("a".to_owned(), pair)].into();
+        let planned = plan(&world, now());
+        let clones = planned.steps.iter().find_map(|s| match &s.action {
+            Action::Complete(_, clones) => Some(clones),
+            _ => None,
+        });
+        clones.map_or((false, false), |c| {
+            (c.bootstrap.is_some(), c.infrastructure.is_some())
+        })
+    };
+    let missing = || Pair {
+        bootstrap: Foreign::Missing,
+        infrastructure: Foreign::Missing,
+    };
+    assert_eq!(completed(&half, missing()), (true, true));
+    let pair = Pair {
+        bootstrap: Foreign::Found(clone("FooConfig", "a", "t")),
+        ..missing()
+    };
+    assert_eq!(completed(&half, pair), (false, true));
+    half.spec.bootstrap.data_secret_name = Some("s".into());
+    assert_eq!(completed(&half, missing()), (false, true));
+    half.spec.provider_id = Some("p".into());
+    assert_eq!(
+        completed(&half, missing()),
+        (false, false),
+        "its host may still run"
+    );
+    let mut foreign = (*machine("a", Some("su"))).clone();
+    foreign.spec.infrastructure_ref.name = "brought-by-the-user".into();
+    assert_eq!(completed(&foreign, missing()), (false, false));
+}
+
+#[test]
+fn clones_that_never_got_their_machine_are_cleaned_up() {
+    let mut world = world(set(0, json!({})), vec![]);
+    world.orphans = vec![clone("FooConfig", "half", "t")];
+    let cleaned = plan(&world, now());
+    assert!(matches!(&cleaned.steps[..], [step] if matches!(&step.action, Action::DeleteOrphan(_))));
+}
+
+#[test]
+fn preflight_checks_hold_creation_back_and_say_why() {
+    let mut world = world(set(1, json!({})), vec![]);
+    world.control_plane = found(
+        json!({"apiVersion": "cp.example.com/v1", "kind": "FooControlPlane",
+        "metadata": {"name": "cp", "namespace": "ns"}, "spec": {"version": "v1.35.0"}}),
+    );
+    let held = plan(&world, now());
+    assert!(creations(&held).is_empty());
+    assert_eq!(
+        get(&held.set, "ScalingUp").unwrap().message,
+        "Scaling up from 0 to 1 replicas is blocked because:\n* FooControlPlane ns/cp is provisioning (\"ControlPlaneIsStable\" preflight check failed)"
+    );
+    let old = capi_api::conditions::v1beta1::get(&held.set, "MachinesCreated").unwrap();
+    assert_eq!(old.reason.as_deref(), Some("PreflightCheckFailed"));
+    let settings = Settings {
+        preflight_checks: BTreeSet::new(),
+    };
+    assert_eq!(creations(&plan::plan(&world, &settings, now())).len(), 1);
+}
+
+#[test]
+fn machines_that_are_not_selected_any_more_are_let_go_and_go_with_their_set() {
+    let mut world = world(set(0, json!({})), vec![]);
+    world.strays = vec![machine("a", Some("su"))];
+    let planned = plan(&world, now());
+    let [step] = &planned.steps[..] else {
+        panic!("{:?}", planned.steps)
+    };
+    let Action::Change(_, after) = &step.action else {
+        panic!("{step:?}")
+    };
+    assert!(after.owner_references().is_empty());
+    world.set = Arc::new(set(0, json!({"deletionTimestamp": "2026-01-01T00:09:00Z"})));
+    let planned = plan(&world, now());
+    assert!(matches!(&planned.steps[..], [step] if matches!(&step.action, Action::Delete(_))));
+    assert!(!planned.finish);
+}
+
+#[test]
+fn clones_follow_labels_too_and_what_their_template_adds_is_no_difference() {
+    let labels = json!({"x": "y", "cluster.x-k8s.io/cluster-name": "c", "cluster.x-k8s.io/set-name": "ms",
+        "cluster.x-k8s.io/deployment-name": "md"});
+    let of = |labels: Value| {
+        found(json!({"apiVersion": "i.example.com/v1", "kind": "FooMachine",
+            "metadata": {"name": "a", "namespace": "ns", "uid": "cu", "labels": labels,
+                "annotations": {"note": "1", "cluster.x-k8s.io/cloned-from-name": "t"}}}))
+    };
+    let mut world = world(set(1, json!({})), vec![machine("a", Some("su"))]);
+    let mut applied = |labels: Value, template: Value| {
+        world.infrastructure_template = found(
+            json!({"apiVersion": "i.example.com/v1", "kind": "FooMachineTemplate", "metadata": {"name": "t", "namespace": "ns",
+            "ownerReferences": [{"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": "c", "uid": "cu"}]},
+            "spec": {"template": {"metadata": {"labels": template}, "spec": {}}}}),
+        );
+        let pair = Pair {
+            bootstrap: Foreign::Unset,
+            infrastructure: of(labels),
+        };
+        world.clones = [("a".to_owned(), pair)].into();
+        let planned = plan(&world, now());
+        let all = applies(&planned);
+        all.iter()
+            .map(|a| (a.manager, a.intent["metadata"]["uid"].clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(applied(labels.clone(), json!({})), []);
+    let mut more = labels.clone();
+    more["disk"] = json!("fast");
+    assert_eq!(applied(more.clone(), json!({"disk": "fast"})), []);
+    let expected = [("capi-machineset-metadata", json!("cu"))];
+    assert_eq!(applied(more, json!({})), expected, "perhaps it was dropped");
+    let mut other = labels;
+    other["x"] = json!("z");
+    assert_eq!(applied(other, json!({})), expected);
 }
 
 #[test]
@@ -222,10 +336,14 @@ fn machines_are_adopted_and_follow_the_template() {
     let [step] = &planned.steps[..] else {
         panic!("{:?}", planned.steps)
     };
-    let Action::Change(_, after) = &step.action else {
+    let Action::Apply(apply) = &step.action else {
         panic!("{step:?}")
     };
-    assert_eq!(after.spec.min_ready_seconds, Some(5));
+    assert_eq!(apply.manager, "capi-machineset");
+    assert_eq!(apply.intent["spec"]["minReadySeconds"], 5);
+    // What an apply leaves out, it gives up.
+    assert_eq!(apply.intent["spec"]["infrastructureRef"]["name"], "a");
+    assert_eq!(apply.intent["metadata"]["ownerReferences"][0]["uid"], "su");
 }
 
 #[test]
