@@ -11,10 +11,10 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use capi_api::core::v1beta2::{Cluster, Machine, MachinePhase};
+use capi_api::core::v1beta2::{Cluster, Machine, MachinePhase, MachineSet};
 use capi_runtime::{
     Class, Controller, Event, Failure, Key, Next, meta,
-    webhook::{Request, Validator, Verdict},
+    webhook::{FieldError, Request, Validator, Verdict},
 };
 use embedded_apiserver::Server;
 use futures::StreamExt;
@@ -200,6 +200,66 @@ async fn admission_rules_that_panic_or_come_too_early_refuse_only_their_request(
     assert_eq!(ask("m").await, (true, 0));
     assert_eq!(ask("breaks").await, (false, 500));
     running.stop().await;
+}
+
+struct OddReplicas;
+
+#[async_trait::async_trait]
+impl Validator<MachineSet> for OddReplicas {
+    async fn create(&self, _: &Request, _: &MachineSet) -> Verdict {
+        Verdict::allow()
+    }
+
+    async fn update(&self, _: &Request, old: &MachineSet, new: &MachineSet) -> Verdict {
+        assert_eq!(old.spec.cluster_name, new.spec.cluster_name);
+        match new.spec.replicas.unwrap_or(1) % 2 {
+            1 => Verdict::allow(),
+            _ => Verdict::of(vec![FieldError::forbidden("spec.replicas", "must be odd")]),
+        }
+    }
+
+    fn judges_scale(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn scaling_through_the_subresource_is_judged_as_an_update_of_the_object() {
+    let world = world().await;
+    let mut definitions = capi_api::crd::crds().unwrap().into_iter().map(|s| s.definition);
+    let sets = definitions.find(|d| d.metadata.name.as_deref() == Some("machinesets.cluster.x-k8s.io"));
+    world.define(sets.unwrap()).await;
+    let set = json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "MachineSet",
+        "metadata": {"name": "s", "namespace": "default"},
+        "spec": {
+            "clusterName": "c", "replicas": 1, "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {
+                "clusterName": "c", "bootstrap": {"dataSecretName": "d"},
+                "infrastructureRef": {"apiGroup": "x.io", "kind": "X", "name": "x"},
+            }},
+        },
+    });
+    world.create::<MachineSet>(set).await;
+    let mut manager = world.builder().build().unwrap();
+    manager.validator::<MachineSet>(OddReplicas);
+    let admission = manager.admission();
+    let scale = async |name: &str, replicas: i32| {
+        let object = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": replicas}});
+        let request = json!({
+            "uid": "u", "operation": "UPDATE", "userInfo": {}, "name": name, "namespace": "default",
+            "kind": {"group": "autoscaling", "version": "v1", "kind": "Scale"}, "subResource": "scale",
+            "resource": {"group": "cluster.x-k8s.io", "version": "v1beta2", "resource": "machinesets"},
+            "object": object, "oldObject": object,
+        });
+        let request = serde_json::from_value(request).unwrap();
+        let answer = admission.validate(&request).await;
+        (answer.allowed, answer.result.message)
+    };
+    assert_eq!(scale("s", 3).await, (true, String::new()));
+    let refused = r#"MachineSet.cluster.x-k8s.io "s" is invalid: spec.replicas: Forbidden: must be odd"#;
+    assert_eq!(scale("s", 2).await, (false, refused.to_owned()));
+    assert!(scale("gone", 2).await.0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,8 +85,10 @@ impl embedded_apiserver::Admission for InProcessAdmission {
             (phase, operation),
             (AdmissionPhase::Mutating, Operation::Delete) | (_, Operation::Connect)
         );
-        let kind =
-            |k: &webhook::AdmittedKind| k.group == group && k.version == version && k.plural == resource;
+        let kind = |k: &webhook::AdmittedKind| {
+            let scaled = resource.strip_suffix("/scale").filter(|_| k.judges_scale);
+            k.group == group && k.version == version && k.plural == scaled.unwrap_or(resource)
+        };
         wanted && self.0.get().is_some_and(|rules| rules.kinds().iter().any(kind))
     }
 

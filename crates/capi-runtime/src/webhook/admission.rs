@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc};
 use async_trait::async_trait;
 use futures::FutureExt;
 use kube::{
-    Client,
+    Api, Client,
     api::DynamicObject,
     core::{
-        Status,
+        ApiResource, GroupVersionKind, Status,
         admission::{AdmissionRequest, AdmissionResponse, Operation as ApiOperation},
         response::{StatusCause, StatusDetails, StatusSummary},
     },
@@ -25,6 +25,9 @@ use crate::{
     store::{StoreNotReady, Stores},
 };
 
+/// The kind that the scale subresource of every kind takes.
+const SCALE: &str = "Scale";
+
 /// A kind with admission rules, as needed for webhook configurations and paths.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AdmittedKind {
@@ -40,6 +43,8 @@ pub struct AdmittedKind {
     pub defaults: bool,
     /// True if there is a validator.
     pub validates: bool,
+    /// True if the validator also judges a change of replicas through the scale subresource.
+    pub judges_scale: bool,
 }
 
 impl AdmittedKind {
@@ -154,6 +159,7 @@ impl Admission {
     pub(crate) fn set_validator<K: Kind>(&self, validator: impl Validator<K>) {
         self.change::<K>(|entry| {
             entry.kind.validates = true;
+            entry.kind.judges_scale = validator.judges_scale();
             entry.validator = Some(Arc::new(Typed::<K, _>(validator, std::marker::PhantomData)));
         });
     }
@@ -168,6 +174,7 @@ impl Admission {
                 plural: K::plural(&()).into_owned(),
                 defaults: false,
                 validates: false,
+                judges_scale: false,
             },
             defaulter: None,
             validator: None,
@@ -225,11 +232,21 @@ impl Admission {
     /// Judges a request.
     pub async fn validate(&self, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
         let mut response = AdmissionResponse::from(request);
-        let Some(validator) = self.entry(request).and_then(|entry| entry.validator) else {
+        let Some((kind, validator)) = self
+            .entry(request)
+            .and_then(|entry| Some((entry.kind, entry.validator?)))
+        else {
             return response;
         };
-        let old = json(request.old_object.as_ref());
-        let new = json(request.object.as_ref()).filter(|_| request.operation != ApiOperation::Delete);
+        let (old, new) = if request.kind.kind == SCALE {
+            match self.scaled(request, &kind).await {
+                Ok(change) => change,
+                Err(error) => return refuse(response, 500, "InternalError", error.to_string(), None),
+            }
+        } else {
+            let new = json(request.object.as_ref()).filter(|_| request.operation != ApiOperation::Delete);
+            (json(request.old_object.as_ref()), new)
+        };
         let context = self.request(request);
         let judged = validator.validate(&context, old.as_ref(), new.as_ref());
         let verdict = match caught(400, "BadRequest", judged).await {
@@ -243,8 +260,7 @@ impl Admission {
         if verdict.errors.is_empty() {
             return response;
         }
-        let kind = &request.kind;
-        let (name, details) = (&request.name, details(request, &verdict.errors));
+        let (name, details) = (&request.name, details(&kind, &request.name, &verdict.errors));
         let subject = format!("{}.{} {name:?} is invalid", kind.kind, kind.group);
         let texts: Vec<String> = verdict.errors.iter().map(ToString::to_string).collect();
         let message = match &texts[..] {
@@ -254,7 +270,40 @@ impl Admission {
         refuse(response, 422, "Invalid", message, Some(details))
     }
 
+    /// What a request to the scale subresource does to the object itself. It brings only the replicas, so the object is
+    /// read; it may be gone, and then nothing is changed.
+    async fn scaled(
+        &self,
+        request: &AdmissionRequest<DynamicObject>,
+        kind: &AdmittedKind,
+    ) -> Result<(Option<Value>, Option<Value>), kube::Error> {
+        let gvk = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
+        let resource = ApiResource::from_gvk_with_plural(&gvk, &kind.plural);
+        let namespace = request.namespace.as_deref().unwrap_or_default();
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let old = json(api.get_opt(&request.name).await?.as_ref());
+        let replicas = request
+            .object
+            .as_ref()
+            .and_then(|o| o.data.pointer("/spec/replicas"));
+        let new = old.clone().map(|mut new| {
+            new["spec"]["replicas"] = replicas.cloned().unwrap_or_else(|| 0.into());
+            new
+        });
+        Ok((old, new))
+    }
+
     fn entry(&self, request: &AdmissionRequest<DynamicObject>) -> Option<Entry> {
+        if request.kind.kind == SCALE {
+            let rules = self.rules.read();
+            let scaled = &request.resource;
+            return rules
+                .values()
+                .find(|e| {
+                    e.kind.judges_scale && e.kind.group == scaled.group && e.kind.plural == scaled.resource
+                })
+                .cloned();
+        }
         let id = KindId {
             group: request.kind.group.clone(),
             kind: request.kind.kind.clone(),
@@ -311,11 +360,11 @@ fn json(object: Option<&DynamicObject>) -> Option<Value> {
     object.and_then(|object| serde_json::to_value(object).ok())
 }
 
-fn details(request: &AdmissionRequest<DynamicObject>, errors: &[FieldError]) -> StatusDetails {
+fn details(kind: &AdmittedKind, name: &str, errors: &[FieldError]) -> StatusDetails {
     StatusDetails {
-        name: request.name.clone(),
-        group: request.kind.group.clone(),
-        kind: request.kind.kind.clone(),
+        name: name.to_owned(),
+        group: kind.group.clone(),
+        kind: kind.kind.clone(),
         uid: String::new(),
         causes: errors
             .iter()

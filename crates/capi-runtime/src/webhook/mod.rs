@@ -197,6 +197,11 @@ pub trait Validator<K: Kind>: Send + Sync + 'static {
     /// Judges a change.
     async fn update(&self, request: &Request, old: &K, new: &K) -> Verdict;
 
+    /// Whether a change of replicas through the scale subresource is judged too, as an update.
+    fn judges_scale(&self) -> bool {
+        false
+    }
+
     /// Judges a deletion.
     async fn delete(&self, _request: &Request, _old: &K) -> Verdict {
         Verdict::allow()

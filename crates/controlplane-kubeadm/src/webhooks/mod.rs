@@ -48,6 +48,10 @@ impl Validator<KubeadmControlPlane> for KubeadmControlPlaneRules {
         errors.extend(validate_change(&old.spec, &new.spec));
         Verdict::of(errors)
     }
+
+    fn judges_scale(&self) -> bool {
+        true
+    }
 }
 
 struct TemplateRules;
