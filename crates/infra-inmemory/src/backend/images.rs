@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::node_objects::ETCD;
+use super::static_pods::ETCD;
 
 /// What kubeadm installs with a minor version of Kubernetes: the minor, etcd, CoreDNS.
 const BY_MINOR: &[(u64, &str, &str)] = &[

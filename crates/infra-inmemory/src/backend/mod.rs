@@ -18,11 +18,12 @@ mod kubeadm_objects;
 mod node_objects;
 mod objects;
 mod port_forward;
+mod static_pods;
 mod tls;
 mod workload;
 mod world;
 
 pub use endpoints::{Endpoint, Endpoints, Listeners, Registry, RegistryConnector};
-pub use etcd::{EtcdCluster, EtcdError};
+pub use etcd::{EtcdCluster, EtcdError, SimulatedMember};
 pub use workload::ClusterView;
 pub use world::{NodeOrder, NodeRecord, SimulatedMachine, World, WorldSettings, WorldSnapshot};

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     endpoints::Backend,
     etcd::SimulatedMember,
-    node_objects::{API_SERVER, ETCD},
+    static_pods::{API_SERVER, ETCD},
     workload::Shared,
 };
 

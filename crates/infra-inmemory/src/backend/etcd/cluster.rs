@@ -42,6 +42,15 @@ pub enum EtcdError {
     /// A learner was asked.
     #[error("etcdserver: rpc not supported for learner")]
     Learner,
+    /// Another member has that peer URL.
+    #[error("etcdserver: Peer URLs already exists")]
+    PeerUrlExists,
+    /// Only a learner can be promoted.
+    #[error("etcdserver: can only promote a learner member")]
+    MemberNotLearner,
+    /// The learner does not know yet what the leader knows.
+    #[error("etcdserver: can only promote a learner member which is in sync with leader")]
+    LearnerNotReady,
     /// The member was removed from the cluster and cannot come back.
     #[error("the member has been permanently removed from the cluster")]
     Removed,
@@ -56,7 +65,10 @@ impl From<EtcdError> for Status {
             | EtcdError::BadTransferee
             | EtcdError::NotEnoughStarted
             | EtcdError::TooManyLearners
-            | EtcdError::Learner => Code::FailedPrecondition,
+            | EtcdError::Learner
+            | EtcdError::PeerUrlExists
+            | EtcdError::MemberNotLearner
+            | EtcdError::LearnerNotReady => Code::FailedPrecondition,
         };
         Status::new(code, error.to_string())
     }
@@ -65,7 +77,10 @@ impl From<EtcdError> for Status {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Peer {
     id: u64,
+    /// Empty until its process has started for the first time.
     name: String,
+    /// Where the other members reach it.
+    url: String,
     running: bool,
     learner: bool,
     /// Its data is gone: its process never comes back as this member.
@@ -77,6 +92,7 @@ impl Peer {
         Self {
             id,
             name: name.to_owned(),
+            url: format!("https://{name}:2380"),
             running: true,
             learner,
             lost: false,
@@ -156,6 +172,71 @@ impl EtcdCluster {
         };
         self.elect();
         Ok(id)
+    }
+
+    /// `Cluster.MemberAdd`, asked of the member `name`: the new member is in the list, without name, until its process
+    /// starts ([`Self::begin`]).
+    pub fn add(
+        &mut self,
+        name: &str,
+        url: &str,
+        learner: bool,
+    ) -> Result<(ResponseHeader, Member, Vec<Member>), EtcdError> {
+        let header = self.voter_header(name)?;
+        if self.leader.is_none() {
+            return Err(EtcdError::NoLeader);
+        }
+        if self.voters().any(|voter| !voter.running) {
+            return Err(EtcdError::Unhealthy);
+        }
+        if self.peers.iter().any(|peer| peer.url == url) {
+            return Err(EtcdError::PeerUrlExists);
+        }
+        if learner && self.peers.iter().any(|peer| peer.learner) {
+            return Err(EtcdError::TooManyLearners);
+        }
+        let id = self.peers.iter().map(|peer| peer.id).max().unwrap_or(0) + 1;
+        self.peers.push(Peer {
+            url: url.to_owned(),
+            running: false,
+            ..Peer::new(id, "", learner)
+        });
+        self.elect();
+        let added = self.members().into_iter().find(|member| member.id == id);
+        Ok((header, added.unwrap_or_default(), self.members()))
+    }
+
+    /// The process of a member that was added under this peer URL starts for the first time.
+    pub fn begin(&mut self, name: &str, url: &str) -> Result<u64, EtcdError> {
+        let added = self
+            .peers
+            .iter_mut()
+            .find(|peer| peer.url == url && peer.name.is_empty());
+        let peer = added.ok_or(EtcdError::MemberNotFound)?;
+        peer.name = name.to_owned();
+        peer.running = true;
+        let id = peer.id;
+        self.elect();
+        Ok(id)
+    }
+
+    /// `Cluster.MemberPromote`, asked of the member `name`.
+    pub fn promote(&mut self, name: &str, id: u64) -> Result<(ResponseHeader, Vec<Member>), EtcdError> {
+        let header = self.voter_header(name)?;
+        if self.leader.is_none() {
+            return Err(EtcdError::NoLeader);
+        }
+        let peer = self.peers.iter_mut().find(|peer| peer.id == id);
+        let peer = peer.ok_or(EtcdError::MemberNotFound)?;
+        if !peer.learner {
+            return Err(EtcdError::MemberNotLearner);
+        }
+        if !peer.running {
+            return Err(EtcdError::LearnerNotReady);
+        }
+        peer.learner = false;
+        self.elect();
+        Ok((header, self.members()))
     }
 
     /// A member's process comes back, if the member is still in the list and has its data.
@@ -260,7 +341,9 @@ impl EtcdCluster {
                 return Err(EtcdError::Unhealthy);
             }
         }
-        self.removed.insert(target.name.clone());
+        if !target.name.is_empty() {
+            self.removed.insert(target.name.clone());
+        }
         self.peers.retain(|peer| peer.id != id);
         self.alarms.retain(|alarm| alarm.member_id != id);
         self.elect();
@@ -314,15 +397,17 @@ impl EtcdCluster {
     }
 
     fn members(&self) -> Vec<Member> {
-        let url = |peer: &Peer, port: u16| vec![format!("https://{}:{port}", peer.name)];
         let mut members: Vec<_> = self
             .peers
             .iter()
             .map(|peer| Member {
                 id: peer.id,
                 name: peer.name.clone(),
-                peer_urls: url(peer, 2380),
-                client_urls: url(peer, 2379),
+                peer_urls: vec![peer.url.clone()],
+                client_urls: match peer.name.as_str() {
+                    "" => Vec::new(),
+                    name => vec![format!("https://{name}:2379")],
+                },
                 is_learner: peer.learner,
             })
             .collect();

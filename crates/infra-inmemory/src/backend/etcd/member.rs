@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use etcd_api::{
     Member, Status,
     messages::{
-        AlarmAction, AlarmRequest, AlarmResponse, MemberListRequest, MemberListResponse, MemberRemoveRequest,
+        AlarmAction, AlarmRequest, AlarmResponse, MemberAddRequest, MemberAddResponse, MemberListRequest,
+        MemberListResponse, MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest,
         MemberRemoveResponse, MoveLeaderRequest, MoveLeaderResponse, StatusRequest, StatusResponse,
     },
 };
@@ -65,6 +66,26 @@ impl Member for SimulatedMember {
         let (header, members) = self.cluster.lock().remove(&self.machine, request.id)?;
         (self.changed)().await;
         Ok(MemberRemoveResponse {
+            header: Some(header),
+            members,
+        })
+    }
+
+    async fn member_add(&self, request: MemberAddRequest) -> Result<MemberAddResponse, Status> {
+        let url = request.peer_urls.first().map_or("", String::as_str);
+        let (header, member, members) = self.cluster.lock().add(&self.machine, url, request.is_learner)?;
+        (self.changed)().await;
+        Ok(MemberAddResponse {
+            header: Some(header),
+            member: Some(member),
+            members,
+        })
+    }
+
+    async fn member_promote(&self, request: MemberPromoteRequest) -> Result<MemberPromoteResponse, Status> {
+        let (header, members) = self.cluster.lock().promote(&self.machine, request.id)?;
+        (self.changed)().await;
+        Ok(MemberPromoteResponse {
             header: Some(header),
             members,
         })

@@ -9,11 +9,9 @@ use k8s_openapi::api::{
 use super::Workload;
 use crate::{
     backend::{
-        node_objects::{
-            API_SERVER, CONTROLLER_MANAGER, ETCD, Health, PodState, SCHEDULER, lease_renewal, node_patches,
-            pod_name, pod_patch,
-        },
+        node_objects::{Health, lease_renewal, node_patches},
         objects::Part,
+        static_pods::{API_SERVER, CONTROLLER_MANAGER, ETCD, PodState, SCHEDULER, pod_name, pod_patch},
     },
     error::Error,
     faults::{EtcdFault, MachineFaults, NodeFault},

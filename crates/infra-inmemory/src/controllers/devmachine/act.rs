@@ -5,7 +5,8 @@ use capi_runtime::{Context, Key, Next};
 
 use super::{
     conditions::{self, State},
-    plan::{Action, Guest, Observed, Plan},
+    observed::{Guest, Observed},
+    plan::{Action, Plan},
 };
 use crate::{
     api::{BOOTSTRAPPED_ANNOTATION, DevInitializationStatus, DevMachine},

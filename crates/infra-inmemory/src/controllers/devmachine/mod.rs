@@ -6,6 +6,7 @@
 mod act;
 mod conditions;
 mod observe;
+pub mod observed;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;

@@ -11,7 +11,10 @@ use capi_api::{
 use capi_runtime::{Context, Key};
 use k8s_openapi::api::core::v1::Secret;
 
-use super::plan::{Guest, Observed, needs_guest};
+use super::{
+    observed::{Guest, Observed},
+    plan::needs_guest,
+};
 use crate::{
     api::{DevCluster, DevMachine},
     backend::{

@@ -2,27 +2,19 @@
 
 use std::time::Duration;
 
-use capi_api::{
-    conditions::{self, Draft},
-    core::v1beta2::{Cluster, Machine},
-    labels,
-};
+use capi_api::{conditions::Draft, labels};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     conditions::{Part, State},
-    timing::startup_delay,
+    observed::Observed,
 };
 use crate::{
-    api::{BOOTSTRAPPED_ANNOTATION, DevMachine, InMemoryComponent, InMemoryMachineBackendSpec},
-    backend::{
-        SimulatedMachine,
-        guest::{
-            BootstrapData, Mode,
-            join::{Authorities, ClusterFacts, check_init, check_join},
-        },
+    backend::guest::{
+        BootstrapData, Mode,
+        join::{check_init, check_join},
     },
-    faults::{self, EtcdFault, MachineFaults, NodeFault, Stage, Switches},
+    faults::{self, EtcdFault, MachineFaults, Stage},
 };
 
 /// How often kubeadm looks again for a cluster that it cannot join.
@@ -33,32 +25,6 @@ const JOIN_TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
 
 /// How often a missing Secret is looked for again.
 const SECRET_RETRY: Duration = Duration::from_secs(30);
-
-/// A DevMachine and everything around it.
-#[derive(Debug, Clone, Default)]
-pub struct Observed {
-    /// The object itself; its backend is inMemory.
-    pub dev_machine: DevMachine,
-    /// Its owner.
-    pub machine: Machine,
-    /// The Cluster of both.
-    pub cluster: Cluster,
-    /// The simulated machine, once there is one.
-    pub simulated: Option<SimulatedMachine>,
-    /// What the machine meets when it boots. Read only when [`needs_guest`] says so, because it takes requests.
-    pub guest: Option<Guest>,
-}
-
-/// What a booting machine meets.
-#[derive(Debug, Clone, Default)]
-pub struct Guest {
-    /// Its bootstrap data, or why it cannot be used.
-    pub data: Option<Result<BootstrapData, String>>,
-    /// The cluster's certificate authorities, or why they cannot be used.
-    pub authorities: Option<Result<Authorities, String>>,
-    /// The cluster it is to start or join.
-    pub cluster: ClusterFacts,
-}
 
 /// A call on the simulated world.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,159 +77,6 @@ impl Plan {
 
     fn wait_until(&mut self, time: Timestamp, now: Timestamp) {
         self.wait(Duration::try_from(time.duration_since(now)).unwrap_or_default());
-    }
-}
-
-impl Observed {
-    /// Whether the machine belongs to the control plane.
-    pub fn is_control_plane(&self) -> bool {
-        self.machine
-            .metadata
-            .labels
-            .as_ref()
-            .is_some_and(|labels| labels.contains_key(labels::CONTROL_PLANE))
-    }
-
-    /// Whether the machine became a node once, perhaps in an earlier process.
-    pub fn was_bootstrapped(&self) -> bool {
-        let annotations = self.machine.metadata.annotations.as_ref();
-        annotations.is_some_and(|annotations| annotations.contains_key(BOOTSTRAPPED_ANNOTATION))
-    }
-
-    fn settings(&self) -> InMemoryMachineBackendSpec {
-        self.dev_machine
-            .spec
-            .backend
-            .in_memory
-            .clone()
-            .unwrap_or_default()
-    }
-
-    fn uid(&self) -> &str {
-        self.dev_machine.metadata.uid.as_deref().unwrap_or_default()
-    }
-
-    fn was_provisioned(&self) -> bool {
-        let status = self.dev_machine.status.as_ref();
-        status
-            .and_then(|status| status.initialization.as_ref())
-            .and_then(|i| i.provisioned)
-            == Some(true)
-    }
-
-    /// What its switches say; data that is lost stays lost.
-    fn switches(&self) -> Switches<MachineFaults> {
-        let mut switches = faults::of_machine(self.dev_machine.metadata.annotations.as_ref());
-        if self.lost_data_before() {
-            switches.faults.etcd = Some(EtcdFault::Lost);
-        }
-        switches
-    }
-
-    fn lost_data_before(&self) -> bool {
-        let told = conditions::get(&self.dev_machine, faults::CONDITION);
-        told.is_some_and(|told| told.reason == faults::ETCD_DATA_LOST)
-    }
-
-    /// A part's own delay and the one that a switch adds.
-    fn delay(&self, component: Option<&InMemoryComponent>, field: &str) -> Result<SignedDuration, String> {
-        let own = startup_delay(component, self.uid(), field)
-            .map_err(|error| format!("spec.backend.inMemory.{field}: {error}"))?;
-        Ok(own.saturating_add(self.switches().faults.slow.unwrap_or_default()))
-    }
-
-    /// Why a part does not start, if a switch holds it back. One that ran before is not held back, but broken.
-    fn held(&self, part: Part) -> Option<State> {
-        let faults = self.switches().faults;
-        let (holds, key, value, effect) = match part {
-            Part::Vm => (
-                faults.never_boots && !self.was_provisioned(),
-                faults::VM,
-                faults::NEVER_BOOTS,
-                "the machine is never provisioned",
-            ),
-            Part::Node => (
-                faults.node == Some(NodeFault::NeverJoins),
-                faults::NODE,
-                faults::NEVER_JOINS,
-                "the machine runs, but no Node appears",
-            ),
-            Part::Etcd => {
-                let value = match faults.etcd {
-                    Some(EtcdFault::Lost) => faults::LOST,
-                    _ => faults::DOWN,
-                };
-                let effect = "the machine's etcd member does not start";
-                (faults.etcd.is_some(), faults::ETCD, value, effect)
-            }
-            Part::ApiServer => (
-                faults.api_server_down,
-                faults::API_SERVER,
-                faults::DOWN,
-                "the machine's API server does not start",
-            ),
-        };
-        (holds && !self.was_bootstrapped()).then(|| State::Held(faults::told(key, value, effect)))
-    }
-
-    /// When the virtual machine runs, or ran.
-    fn boots_at(&self, now: Timestamp) -> Result<Timestamp, String> {
-        let created = self.simulated.as_ref().map_or(now, |machine| machine.created_at);
-        if self.was_bootstrapped() {
-            return Ok(created);
-        }
-        let boots_at = created + self.delay(self.settings().vm.as_ref(), "vm")?;
-        // The world was lost after the machine had been reported as running: it does not stop running for that.
-        if self.was_provisioned() && boots_at > now {
-            let condition = conditions::get(&self.dev_machine, Part::Vm.condition());
-            return Ok(condition
-                .map_or(now, |condition| condition.last_transition_time.0)
-                .min(now));
-        }
-        Ok(boots_at)
-    }
-
-    /// When the machine should be a node.
-    fn node_due(&self, now: Timestamp) -> Result<Timestamp, String> {
-        let boots_at = self.boots_at(now)?;
-        if self.was_bootstrapped() {
-            return Ok(boots_at);
-        }
-        Ok(boots_at + self.delay(self.settings().node.as_ref(), "node")?)
-    }
-
-    /// When etcd or the API server of a node should run.
-    fn component_due(&self, part: Part, joined_at: Timestamp) -> Result<Timestamp, String> {
-        let settings = self.settings();
-        let (component, field) = match part {
-            Part::Etcd => (settings.etcd, "etcd"),
-            _ => (settings.api_server, "apiServer"),
-        };
-        if self.was_bootstrapped() {
-            return Ok(joined_at);
-        }
-        Ok(joined_at + self.delay(component.as_ref(), field)?)
-    }
-
-    /// What keeps the machine from being created, if anything.
-    fn gate(&self) -> Option<State> {
-        let initialized = self
-            .cluster
-            .status
-            .as_ref()
-            .and_then(|status| status.initialization.as_ref());
-        if initialized.and_then(|i| i.infrastructure_provisioned) != Some(true) {
-            return Some(State::WaitingForClusterInfrastructure);
-        }
-        if self.machine.spec.bootstrap.data_secret_name.is_some() {
-            return None;
-        }
-        let control_plane_initialized =
-            conditions::is_true(&self.cluster, conditions::types::CONTROL_PLANE_INITIALIZED);
-        Some(match self.is_control_plane() || control_plane_initialized {
-            true => State::WaitingForBootstrapData,
-            false => State::WaitingForControlPlane,
-        })
     }
 }
 

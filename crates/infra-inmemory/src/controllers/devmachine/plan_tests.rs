@@ -12,7 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     conditions::{Part, State, write},
-    plan::{Action, Guest, Observed, needs_guest, plan},
+    observed::{Guest, Observed},
+    plan::{Action, needs_guest, plan},
 };
 use crate::{
     api::{
