@@ -18,9 +18,9 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use crate::messages::{
-    AlarmAction, AlarmMember, AlarmRequest, AlarmResponse, Member, MemberListRequest, MemberListResponse,
-    MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse,
-    MoveLeaderRequest, MoveLeaderResponse, StatusRequest, StatusResponse,
+    AlarmAction, AlarmMember, AlarmRequest, AlarmResponse, Member, MemberAddRequest, MemberAddResponse,
+    MemberListRequest, MemberListResponse, MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest,
+    MemberRemoveResponse, MoveLeaderRequest, MoveLeaderResponse, StatusRequest, StatusResponse,
 };
 
 /// Why a call failed.
@@ -125,6 +125,20 @@ impl Client {
             .call("Alarm", "/etcdserverpb.Maintenance/Alarm", request)
             .await?;
         Ok(response.alarms)
+    }
+
+    /// Adds a member that the others will reach at `peer_urls`; without a vote if it is a `learner`.
+    pub async fn member_add(
+        &mut self,
+        peer_urls: Vec<String>,
+        learner: bool,
+    ) -> Result<MemberAddResponse, Error> {
+        let request = MemberAddRequest {
+            peer_urls,
+            is_learner: learner,
+        };
+        self.call("MemberAdd", "/etcdserverpb.Cluster/MemberAdd", request)
+            .await
     }
 
     /// Removes a member; answers those that are left.

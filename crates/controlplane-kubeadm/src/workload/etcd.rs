@@ -35,7 +35,7 @@ pub struct MemberAnswer {
     pub leader: u64,
     /// The cluster that it belongs to; 0 if it does not tell.
     pub cluster: u64,
-    /// The members that it knows, sorted by identifier.
+    /// The members that it knows, sorted by identifier; none if it is a learner.
     pub members: Vec<EtcdMember>,
     /// What it says is wrong with it.
     pub errors: Vec<String>,
@@ -380,7 +380,10 @@ impl EtcdCluster {
                     view.answers.insert(node.clone(), Err(error.to_string()));
                 }
                 Ok((client, answer)) => {
-                    first.get_or_insert((node, client));
+                    // A learner tells nothing but its status.
+                    if !answer.members.is_empty() {
+                        first.get_or_insert((node, client));
+                    }
                     view.answers.insert(node.clone(), Ok(answer));
                 }
             }
@@ -397,8 +400,13 @@ impl EtcdCluster {
     async fn ask(&self, node: &str) -> Result<(Client, MemberAnswer), EtcdError> {
         let mut client = self.dial(node).await?;
         let status = self.call(node, client.status()).await?;
-        let list = self.call(node, client.member_list(false)).await?;
-        let mut members: Vec<EtcdMember> = list.members.into_iter().map(member).collect();
+        let mut members: Vec<EtcdMember> = match status.is_learner {
+            true => Vec::new(),
+            false => {
+                let list = self.call(node, client.member_list(false)).await?;
+                list.members.into_iter().map(member).collect()
+            }
+        };
         members.sort_by_key(|member| member.id);
         let mut errors = status.errors;
         if status.leader == 0 && errors.is_empty() {
@@ -483,6 +491,7 @@ impl EtcdCluster {
 
 /// The list of members that most answers tell; among equals that of a member with a leader, and the longer one.
 fn most_told<'a>(answers: impl Iterator<Item = &'a MemberAnswer> + Clone) -> Option<Vec<EtcdMember>> {
+    let answers = answers.filter(|answer| !answer.members.is_empty());
     let told = |list: &[EtcdMember]| answers.clone().filter(|answer| answer.members == list).count();
     let best = answers
         .clone()
