@@ -80,7 +80,7 @@ pub(crate) fn token(inner: &Inner, text: &str, audiences: &[String]) -> Result<A
     }
     match errors.is_empty() {
         true => Err(INVALID.to_owned()),
-        false => Err(aggregate_text(&errors)),
+        false => Err(format!("[{INVALID}, {}]", aggregate_text(&errors))),
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) fn wanted(headers: &HeaderMap) -> ApiResult<Option<User>> {
 
 /// A way to act as somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     /// A service account acts as the node it runs on.
     AssociatedNode,
     ArbitraryNode,
@@ -141,12 +141,26 @@ impl Mode {
     }
 }
 
-/// Lets `user` act as `wanted` for a request, or refuses.
+/// Of how many users the last way is kept.
+const REMEMBERED: usize = 10_000;
+
+/// Lets `user` act as `wanted` for a request, or refuses. The way that `user` took last is tried first.
 pub(super) fn authorize(auth: &Auth, request: &Request, user: &User, wanted: User) -> ApiResult<User> {
+    let last = auth.impersonations.lock().get(&user.name).copied();
+    let ways = last
+        .into_iter()
+        .chain(MODES.into_iter().filter(|mode| Some(*mode) != last));
     let mut first = None;
-    for mode in MODES.into_iter().filter(|mode| mode.applies(user, &wanted)) {
+    for mode in ways.filter(|mode| mode.applies(user, &wanted)) {
         match attempt(auth, request, user, &wanted, mode) {
-            Ok(user) => return Ok(user),
+            Ok(result) => {
+                let mut remembered = auth.impersonations.lock();
+                if remembered.len() >= REMEMBERED {
+                    remembered.clear();
+                }
+                remembered.insert(user.name.clone(), mode);
+                return Ok(result);
+            }
             Err(error) => first = first.or(Some(error)),
         }
     }

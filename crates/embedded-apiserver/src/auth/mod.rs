@@ -15,8 +15,10 @@ pub(crate) mod reviews;
 pub(crate) mod service_account;
 pub(crate) mod user;
 
+use std::collections::BTreeMap;
+
 use http::HeaderMap;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 pub(crate) use authenticate::token as authenticate_token;
 pub use config::{Authentication, Authorization, ServiceAccounts};
@@ -75,6 +77,8 @@ pub(crate) struct Auth {
     /// Who signs certificates.
     pub authority: Option<Authority>,
     policy: RwLock<Policy>,
+    /// The way in which each user acted as somebody else last; it is tried first.
+    impersonations: Mutex<BTreeMap<String, impersonate::Mode>>,
 }
 
 impl Auth {
@@ -90,6 +94,7 @@ impl Auth {
             issuer,
             authority,
             policy: RwLock::default(),
+            impersonations: Mutex::default(),
         }
     }
 
@@ -157,8 +162,8 @@ impl Auth {
     }
 
     /// The rules that apply to a user in a namespace, and what went wrong with some.
-    pub fn rules_of(&self, user: &User, namespace: &str, plural: bool) -> (Vec<Rule>, Vec<String>) {
-        self.policy.read().rules_of(user, namespace, plural)
+    pub fn rules_of(&self, user: &User, namespace: &str, asked: Option<&str>) -> (Vec<Rule>, Vec<String>) {
+        self.policy.read().rules_of(user, namespace, asked)
     }
 
     /// The rules of a role; `None` if it is not there.

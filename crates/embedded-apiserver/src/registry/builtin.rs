@@ -33,6 +33,8 @@ impl Builtin {
     pub const KEEPS_STATUS: u8 = 32;
     /// An update of something absent creates it.
     pub const UPSERT: u8 = 64;
+    /// A deletion is answered with what was deleted.
+    pub const RETURNS_DELETED: u8 = 128;
 
     pub const fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
@@ -56,6 +58,7 @@ const SCALE: u8 = Builtin::SCALE;
 const VIRTUAL: u8 = Builtin::VIRTUAL;
 const KEEP: u8 = Builtin::KEEPS_STATUS;
 const UPSERT: u8 = Builtin::UPSERT;
+const GONE: u8 = Builtin::RETURNS_DELETED;
 
 macro_rules! rows {
     ($($group:literal $version:literal $kind:literal $plural:literal $singular:literal $short:tt $categories:tt $flags:expr $(, $sub:tt)?;)*) => {
@@ -72,15 +75,15 @@ static ROWS: &[Builtin] = rows! {
     "" "v1" "Endpoints" "endpoints" "endpoints" ["ep"] [] NS | UPSERT;
     "" "v1" "Event" "events" "event" ["ev"] [] NS | UPSERT;
     "" "v1" "LimitRange" "limitranges" "limitrange" ["limits"] [] NS;
-    "" "v1" "Namespace" "namespaces" "namespace" ["ns"] [] ST, "finalize";
+    "" "v1" "Namespace" "namespaces" "namespace" ["ns"] [] ST | GONE, "finalize";
     "" "v1" "Node" "nodes" "node" ["no"] [] ST | KEEP;
-    "" "v1" "PersistentVolume" "persistentvolumes" "persistentvolume" ["pv"] [] ST;
-    "" "v1" "PersistentVolumeClaim" "persistentvolumeclaims" "persistentvolumeclaim" ["pvc"] [] NS | ST;
-    "" "v1" "Pod" "pods" "pod" ["po"] ["all"] NS | ST | KEEP | GEN, "eviction";
-    "" "v1" "ResourceQuota" "resourcequotas" "resourcequota" ["quota"] [] NS | ST;
+    "" "v1" "PersistentVolume" "persistentvolumes" "persistentvolume" ["pv"] [] ST | GONE;
+    "" "v1" "PersistentVolumeClaim" "persistentvolumeclaims" "persistentvolumeclaim" ["pvc"] [] NS | ST | GONE;
+    "" "v1" "Pod" "pods" "pod" ["po"] ["all"] NS | ST | KEEP | GEN | GONE, "eviction";
+    "" "v1" "ResourceQuota" "resourcequotas" "resourcequota" ["quota"] [] NS | ST | GONE;
     "" "v1" "Secret" "secrets" "secret" [] [] NS;
-    "" "v1" "Service" "services" "service" ["svc"] ["all"] NS | ST;
-    "" "v1" "ServiceAccount" "serviceaccounts" "serviceaccount" ["sa"] [] NS, "token";
+    "" "v1" "Service" "services" "service" ["svc"] ["all"] NS | ST | GONE;
+    "" "v1" "ServiceAccount" "serviceaccounts" "serviceaccount" ["sa"] [] NS | GONE, "token";
     "admissionregistration.k8s.io" "v1" "MutatingWebhookConfiguration" "mutatingwebhookconfigurations" "mutatingwebhookconfiguration" [] ["api-extensions"] GEN;
     "admissionregistration.k8s.io" "v1" "ValidatingAdmissionPolicy" "validatingadmissionpolicies" "validatingadmissionpolicy" [] ["api-extensions"] GEN | ST;
     "admissionregistration.k8s.io" "v1" "ValidatingAdmissionPolicyBinding" "validatingadmissionpolicybindings" "validatingadmissionpolicybinding" [] ["api-extensions"] GEN;
@@ -113,10 +116,10 @@ static ROWS: &[Builtin] = rows! {
     "rbac.authorization.k8s.io" "v1" "Role" "roles" "role" [] [] NS | UPSERT;
     "rbac.authorization.k8s.io" "v1" "RoleBinding" "rolebindings" "rolebinding" [] [] NS | UPSERT;
     "scheduling.k8s.io" "v1" "PriorityClass" "priorityclasses" "priorityclass" ["pc"] [] GEN;
-    "storage.k8s.io" "v1" "CSIDriver" "csidrivers" "csidriver" [] [] 0;
-    "storage.k8s.io" "v1" "CSINode" "csinodes" "csinode" [] [] 0;
-    "storage.k8s.io" "v1" "StorageClass" "storageclasses" "storageclass" ["sc"] [] 0;
-    "storage.k8s.io" "v1" "VolumeAttachment" "volumeattachments" "volumeattachment" [] [] ST;
+    "storage.k8s.io" "v1" "CSIDriver" "csidrivers" "csidriver" [] [] GONE;
+    "storage.k8s.io" "v1" "CSINode" "csinodes" "csinode" [] [] GONE;
+    "storage.k8s.io" "v1" "StorageClass" "storageclasses" "storageclass" ["sc"] [] GONE;
+    "storage.k8s.io" "v1" "VolumeAttachment" "volumeattachments" "volumeattachment" [] [] ST | GONE;
 };
 
 /// Field selectors besides name and namespace.

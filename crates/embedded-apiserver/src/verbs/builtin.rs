@@ -71,6 +71,12 @@ pub(crate) fn prepare_update(call: &Call<'_>, old: Option<&Value>, new: &mut Val
         .served
         .resource
         .is("apiextensions.k8s.io", "customresourcedefinitions");
+    if new["apiVersion"]
+        .as_str()
+        .is_some_and(|version| version.starts_with(rbac::GROUP))
+    {
+        rbac::complete(new);
+    }
     if definition && old.is_none_or(|old| old["spec"] != new["spec"]) {
         let registry = call.inner.registry.load();
         crd::update_status(&registry, new, &call.inner.now_text());
@@ -149,6 +155,18 @@ fn secret_errors(old: Option<&Value>, new: &Value) -> Vec<FieldError> {
                 "field is immutable when `immutable` is set",
             ));
         }
+    }
+    const ACCOUNT: &str = "kubernetes.io/service-account.name";
+    if new["type"] == "kubernetes.io/service-account-token"
+        && new["metadata"]["annotations"][ACCOUNT]
+            .as_str()
+            .unwrap_or_default()
+            .is_empty()
+    {
+        errors.push(FieldError::required(
+            format!("metadata.annotations[{ACCOUNT}]"),
+            "",
+        ));
     }
     let needs: &[&str] = match new["type"].as_str().unwrap_or_default() {
         "kubernetes.io/tls" => &["tls.crt", "tls.key"],

@@ -11,6 +11,7 @@ use super::{Answer, Call, Page, convert, meta};
 use crate::http::request::Request;
 use crate::http::status::{ApiError, ApiResult, success};
 use crate::protobuf;
+use crate::registry::builtin::Builtin;
 use crate::schema::FieldError;
 use crate::server::{definitions, namespaces};
 use crate::storage::{CommitError, Expect, GroupResource, Object, Write};
@@ -219,6 +220,7 @@ async fn delete_once(
         delete,
     };
     match call.inner.commit(write).await {
+        Ok(object) if delete && returns_deleted(call) => Ok(Some(Answer::Object { code: 200, object })),
         Ok(_) if delete => Ok(Some(Answer::Status(success(
             call.gr(),
             &object.name,
@@ -228,6 +230,12 @@ async fn delete_once(
         Err(CommitError::Engine(error)) => Err(ApiError::internal(error)),
         Err(_) => Ok(None),
     }
+}
+
+/// Whether a deletion that is complete is answered with the object rather than a status.
+fn returns_deleted(call: &Call<'_>) -> bool {
+    let row = call.served.resource.builtin();
+    row.is_some_and(|row| row.has(Builtin::RETURNS_DELETED))
 }
 
 /// Marks an object that something still holds.

@@ -20,8 +20,9 @@ mod update;
 mod write;
 
 pub(crate) use delete::{CLEANUP, FOREGROUND, ORPHAN, delete_options};
+pub(crate) use input::body;
 pub(crate) use meta::label_errors;
-pub(crate) use write::Part;
+pub(crate) use write::{Part, manager};
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Which subresources a resource has, and who answers them.
 
 use super::write::Part;
-use super::{Answer, Call, eviction, get, input, patch, scale, update};
+use super::{Answer, Call, eviction, get, patch, scale, update};
 use crate::auth::service_account::request as token_request;
 use crate::http::request::Verb;
 use crate::http::status::{ApiError, ApiResult};
@@ -16,7 +16,7 @@ pub(super) async fn dispatch(call: &Call<'_>, warnings: &mut Vec<String>) -> Api
         "scale" if version.scale.is_some() => scale::dispatch(call, warnings).await,
         "finalize" if declared => part(call, Part::Finalize, warnings).await,
         "approval" if declared => part(call, Part::Approval, warnings).await,
-        "token" if declared => token_request::create(call, input::body(call)?),
+        "token" if declared => token_request::create(call),
         "eviction" if declared => eviction::evict(call, warnings).await,
         _ if resource.is_custom() => Err(call.not_found()),
         _ => Err(ApiError::no_such_path()),

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{GROUP, RoleRef, rules, unknown_role};
+use super::{GROUP, RoleRef, rules};
 use crate::auth::attributes::Attributes;
 use crate::auth::user::MASTERS;
 use crate::auth::{aggregate_text, quote, quote_list};
@@ -34,7 +34,10 @@ fn allowed(call: &Call<'_>, verb: &str, resource: &str, namespace: &str, name: &
 /// Whether the user holds all of `wanted` in the namespace of the request.
 fn confirm(call: &Call<'_>, wanted: &[Rule]) -> Result<(), String> {
     let user = &call.request.user;
-    let (owned, errors) = call.inner.auth.rules_of(user, &call.request.namespace, true);
+    let (owned, errors) = call
+        .inner
+        .auth
+        .rules_of(user, &call.request.namespace, Some(&call.gr().resource));
     let missing = rules::missing(&owned, wanted);
     if missing.is_empty() {
         return Ok(());
@@ -71,6 +74,19 @@ fn everything() -> [Rule; 2] {
 fn aggregates(role: &Value) -> bool {
     let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array();
     selectors.is_some_and(|selectors| !selectors.is_empty())
+}
+
+/// The answer to one who binds a role that is not there.
+fn unknown(call: &Call<'_>, role: &RoleRef) -> ApiError {
+    match role.kind.as_str() {
+        // Upstream names the resource that is written, not that of the role.
+        "ClusterRole" | "Role" => ApiError::not_found(call.gr(), &role.name),
+        other => ApiError::new(
+            500,
+            "",
+            format!("unsupported role reference kind: {}", quote(other)),
+        ),
+    }
 }
 
 /// Refuses a write of a role or binding that would grant more than its writer has.
@@ -113,7 +129,7 @@ pub(crate) fn check(call: &Call<'_>, old: Option<&Value>, new: &Value) -> ApiRes
                 return Ok(());
             }
             let granted = call.inner.auth.rules_of_role(&role, &request.namespace);
-            confirm(call, &granted.ok_or_else(|| unknown_role(&role))?).map_err(refuse)
+            confirm(call, &granted.ok_or_else(|| unknown(call, &role))?).map_err(refuse)
         }
     }
 }

@@ -15,7 +15,6 @@ use serde_json::Value;
 use super::attributes::Attributes;
 use super::user::service_account_name;
 use super::{User, quote};
-use crate::http::status::ApiError;
 use crate::storage::{GroupResource, Object};
 use rules::Rule;
 
@@ -221,13 +220,13 @@ impl Policy {
                 }
                 allows
             },
-            |role| errors.push(unknown(role, false)),
+            |role| errors.push(unknown(role, None)),
         );
         allowed.ok_or(errors)
     }
 
-    /// All rules of a user in a namespace, and what went wrong with some.
-    pub fn rules_of(&self, user: &User, namespace: &str, plural: bool) -> (Vec<Rule>, Vec<String>) {
+    /// All rules of a user in a namespace, and what went wrong with some, told to one who asked for the resource `asked`.
+    pub fn rules_of(&self, user: &User, namespace: &str, asked: Option<&str>) -> (Vec<Rule>, Vec<String>) {
         let (mut rules, mut errors) = (Vec::new(), Vec::new());
         self.visit(
             user,
@@ -236,61 +235,44 @@ impl Policy {
                 rules.push(rule.clone());
                 false
             },
-            |role| errors.push(unknown(role, plural)),
+            |role| errors.push(unknown(role, asked)),
         );
         (rules, errors)
     }
 }
 
-/// What upstream says of a role that is not there; it names it in two ways.
-fn unknown(role: &RoleRef, plural: bool) -> String {
-    let s = if plural { "s" } else { "" };
-    match role.kind.as_str() {
-        "ClusterRole" | "Role" => {
-            format!(
-                "{}{s}.{GROUP} {} not found",
-                role.kind.to_lowercase(),
-                quote(&role.name)
-            )
-        }
-        other => format!("unsupported role reference kind: {}", quote(other)),
-    }
-}
-
-/// The answer to one who names a role that is not there.
-fn unknown_role(role: &RoleRef) -> ApiError {
-    match role.kind.as_str() {
-        "ClusterRole" => ApiError::not_found(&GroupResource::new(GROUP, "clusterroles"), &role.name),
-        "Role" => ApiError::not_found(&GroupResource::new(GROUP, "roles"), &role.name),
-        other => ApiError::new(
-            500,
-            "",
-            format!("unsupported role reference kind: {}", quote(other)),
-        ),
+/// What upstream says of a role that is not there. While a resource is written, it is confused with that resource.
+fn unknown(role: &RoleRef, asked: Option<&str>) -> String {
+    let name = quote(&role.name);
+    match (role.kind.as_str(), asked) {
+        ("ClusterRole" | "Role", Some(asked)) => format!("{asked}.{GROUP} {name} not found"),
+        ("ClusterRole" | "Role", None) => format!("{}.{GROUP} {name} not found", role.kind.to_lowercase()),
+        (other, _) => format!("unsupported role reference kind: {}", quote(other)),
     }
 }
 
 /// What decoding fills in.
 pub(crate) fn default(value: &mut Value) {
-    if value["kind"].as_str().is_some_and(|kind| kind.ends_with("Role")) {
-        if value.get("rules").is_none() {
-            value["rules"] = Value::Null;
-        }
-        return;
-    }
-    if value["roleRef"].is_object()
-        && value["roleRef"]["apiGroup"]
-            .as_str()
-            .unwrap_or_default()
-            .is_empty()
+    let empty = |entry: &Value| entry["apiGroup"].as_str().unwrap_or_default().is_empty();
+    if let Some(role) = value
+        .get_mut("roleRef")
+        .filter(|role| role.is_object() && empty(role))
     {
-        value["roleRef"]["apiGroup"] = GROUP.into();
+        role["apiGroup"] = GROUP.into();
     }
-    for subject in value["subjects"].as_array_mut().into_iter().flatten() {
-        let named = matches!(subject["kind"].as_str(), Some("User" | "Group"));
-        if named && subject["apiGroup"].as_str().unwrap_or_default().is_empty() {
+    let subjects = value.get_mut("subjects").and_then(Value::as_array_mut);
+    for subject in subjects.into_iter().flatten() {
+        if matches!(subject["kind"].as_str(), Some("User" | "Group")) && empty(subject) {
             subject["apiGroup"] = GROUP.into();
         }
+    }
+}
+
+/// What the encoder of upstream writes where there is nothing.
+pub(crate) fn complete(value: &mut Value) {
+    let is_role = value["kind"].as_str().is_some_and(|kind| kind.ends_with("Role"));
+    if is_role && value.get("rules").is_none() {
+        value["rules"] = Value::Null;
     }
 }
 

@@ -102,12 +102,10 @@ fn binding(old: Option<&Value>, new: &Value, namespaced: bool) -> Vec<FieldError
         false => &["ClusterRole"],
     };
     if !kinds.contains(&text(role, "kind")) {
-        let mut supported = kinds.to_vec();
-        supported.sort_unstable();
         errors.push(FieldError::not_supported(
             "roleRef.kind",
             text(role, "kind"),
-            &supported,
+            kinds,
         ));
     }
     match text(role, "name") {
@@ -123,11 +121,10 @@ fn binding(old: Option<&Value>, new: &Value, namespaced: bool) -> Vec<FieldError
         subject(entry, namespaced, &format!("subjects[{i}]"), &mut errors);
     }
     if old.is_some_and(|old| old["roleRef"] != *role) {
-        errors.push(FieldError::invalid(
-            "roleRef",
-            role.clone(),
-            "cannot change roleRef",
-        ));
+        // Printed as upstream's own type.
+        let [group, kind, name] = ["apiGroup", "kind", "name"].map(|field| text(role, field));
+        let shown = serde_json::json!({"APIGroup": group, "Kind": kind, "Name": name});
+        errors.push(FieldError::invalid("roleRef", shown, "cannot change roleRef"));
     }
     errors
 }
@@ -169,7 +166,7 @@ fn subject(subject: &Value, namespaced: bool, path: &str, errors: &mut Vec<Field
             }
         }
         other => {
-            let supported = ["Group", "ServiceAccount", "User"];
+            let supported = ["ServiceAccount", "User", "Group"];
             errors.push(FieldError::not_supported(
                 format!("{path}.kind"),
                 other,

@@ -1,11 +1,20 @@
 //! JSON Web Tokens in their compact form, as far as service accounts need them.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::crypto::PrivateKey;
+
+/// As lenient as Go's about bits that mean nothing.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(base64::engine::DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Signs tokens and checks its own signatures.
 pub(super) struct Signer {

@@ -4,12 +4,13 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::claims::{self, Bound};
+use crate::fieldmanager::{self, TypeSchema, Writer};
 use crate::http::request::Verb;
 use crate::http::status::{ApiError, ApiResult};
 use crate::schema::FieldError;
 use crate::server::time_text;
 use crate::storage::{GroupResource, Object, object_key};
-use crate::verbs::{Answer, Call};
+use crate::verbs::{self, Answer, Call};
 
 const GROUP: &str = "authentication.k8s.io";
 const KIND: &str = "TokenRequest";
@@ -32,20 +33,59 @@ fn gone(kind: &str, name: &str) -> ApiError {
     ApiError::not_found(&GroupResource::new("", kind), name)
 }
 
+/// The body of a request, decoded: kind and place are checked, the expiration is filled in, its writer is noted.
+fn decode(call: &Call<'_>) -> ApiResult<Value> {
+    let mut body = verbs::body(call)?;
+    let (version, kind) = (text(&body, "apiVersion"), text(&body, "kind"));
+    let own = format!("{GROUP}/v1");
+    if (!version.is_empty() && version != own) || (!kind.is_empty() && kind != KIND) {
+        let sent = version.rsplit('/').next().unwrap_or_default();
+        return Err(ApiError::bad_request(format!(
+            "{kind} in version {sent:?} cannot be handled as a {KIND}: no kind {kind:?} is registered for version {version:?} in \
+             scheme \"pkg/runtime/scheme.go:111\""
+        )));
+    }
+    let namespace = text(&body["metadata"], "namespace");
+    if !namespace.is_empty() && namespace != call.request.namespace {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    body["apiVersion"] = own.as_str().into();
+    body["kind"] = KIND.into();
+    for part in ["metadata", "spec"] {
+        if !body[part].is_object() {
+            body[part] = json!({});
+        }
+    }
+    if body["spec"]["expirationSeconds"].is_null() {
+        body["spec"]["expirationSeconds"] = DEFAULT.into();
+    }
+    if call.inner.options.managed_fields
+        && let Some(types) = TypeSchema::builtin(GROUP, "v1", KIND)
+    {
+        let manager = verbs::manager(call);
+        let writer = Writer {
+            manager: &manager,
+            api_version: &own,
+            subresource: "token",
+            now: call.inner.now(),
+        };
+        fieldmanager::record_update(&types, None, &mut body, &writer, &[]);
+    }
+    Ok(body)
+}
+
 /// Fills in what the request leaves out.
 fn complete(call: &Call<'_>, account: &Object, audiences: &[String], body: &mut Value) -> ApiResult<()> {
     let name = &call.request.name;
-    let mut errors = Vec::new();
-    for (field, own, what) in [
-        ("name", &*account.name, "name"),
-        ("namespace", &*account.namespace, "namespace"),
-    ] {
-        let sent = text(&body["metadata"], field);
-        if !sent.is_empty() && sent != own {
-            let detail = format!("must match the service account {what} if specified");
-            errors.push(FieldError::invalid(format!("metadata.{field}"), sent, detail));
-            return Err(invalid(name, &errors));
-        }
+    let sent = text(&body["metadata"], "name");
+    if !sent.is_empty() && *sent != *account.name {
+        let detail = "must match the service account name if specified";
+        return Err(invalid(
+            name,
+            &[FieldError::invalid("metadata.name", sent, detail)],
+        ));
     }
     let uid = text(&body["metadata"], "uid");
     if !uid.is_empty() && *uid != *account.uid {
@@ -55,23 +95,12 @@ fn complete(call: &Call<'_>, account: &Object, audiences: &[String], body: &mut 
         );
         return Err(ApiError::conflict(&GroupResource::new(GROUP, KIND), name, &why));
     }
-    if !body["metadata"].is_object() {
-        body["metadata"] = json!({});
-    }
-    body["apiVersion"] = format!("{GROUP}/v1").into();
-    body["kind"] = KIND.into();
     body["metadata"]["name"] = (*account.name).into();
     body["metadata"]["namespace"] = (*account.namespace).into();
     body["metadata"]["uid"] = (*account.uid).into();
     body["metadata"]["creationTimestamp"] = call.inner.now_text().into();
-    if !body["spec"].is_object() {
-        body["spec"] = json!({});
-    }
     if body["spec"]["audiences"].as_array().is_none_or(Vec::is_empty) {
         body["spec"]["audiences"] = json!(audiences);
-    }
-    if body["spec"]["expirationSeconds"].is_null() {
-        body["spec"]["expirationSeconds"] = DEFAULT.into();
     }
     if body["spec"].get("boundObjectRef").is_none() {
         body["spec"]["boundObjectRef"] = Value::Null;
@@ -157,13 +186,14 @@ fn bind(call: &Call<'_>, reference: &Value) -> ApiResult<Bound> {
     Ok(bound)
 }
 
-/// Answers a request for a token; `body` is what was sent.
-pub(crate) fn create(call: &Call<'_>, mut body: Value) -> ApiResult<Answer> {
+/// Answers a request for a token.
+pub(crate) fn create(call: &Call<'_>) -> ApiResult<Answer> {
     if call.request.verb != Verb::Create {
         return Err(ApiError::method_not_allowed());
     }
     let (inner, name) = (call.inner, &call.request.name);
     let issuer = inner.auth.issuer.as_ref().ok_or_else(ApiError::no_such_path)?;
+    let mut body = decode(call)?;
     let account = call.current()?;
     complete(call, &account, issuer.audiences(), &mut body)?;
     validate(&body)?;
