@@ -130,7 +130,7 @@ impl Weather {
         to: &Client,
         request: Request<Body>,
     ) -> Result<Response<Answer>, BoxError> {
-        let watch = is_watch(request.uri());
+        let watch = is_watch(request.uri()).then(|| request.uri().to_string());
         let Some(rates) = self.rates() else {
             return self.answer(watch, to.send(request).await?);
         };
@@ -156,13 +156,17 @@ impl Weather {
     }
 
     /// The answer as it is, but the events of a watch go through the weather.
-    fn answer(self: &Arc<Self>, watch: bool, response: Response<Body>) -> Result<Response<Answer>, BoxError> {
-        let disturbed = watch && response.status().is_success();
-        Ok(response.map(|body| match disturbed {
-            true => {
-                StreamBody::new(events(self.clone(), body).map(|bytes| bytes.map(Frame::data))).boxed_unsync()
+    fn answer(
+        self: &Arc<Self>,
+        watch: Option<String>,
+        response: Response<Body>,
+    ) -> Result<Response<Answer>, BoxError> {
+        let watch = watch.filter(|_| response.status().is_success());
+        Ok(response.map(|body| match watch {
+            Some(what) => {
+                StreamBody::new(events(self.clone(), what, body).map(|b| b.map(Frame::data))).boxed_unsync()
             }
-            false => body.map_err(Into::into).boxed_unsync(),
+            None => body.map_err(Into::into).boxed_unsync(),
         }))
     }
 }
@@ -197,12 +201,18 @@ enum Watch {
 /// The portions of a watch as they arrive.
 fn events(
     weather: Arc<Weather>,
+    what: String,
     body: Body,
 ) -> impl futures::Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
-    let start = (Watch::Open(BodyDataStream::new(body)), weather);
-    stream::unfold(start, |(watch, weather)| async move {
-        let (bytes, next) = portion(watch, &weather).await?;
-        Some((bytes, (next, weather)))
+    let start = (Watch::Open(BodyDataStream::new(body)), weather, what);
+    stream::unfold(start, |(watch, weather, what)| async move {
+        let portion = portion(watch, &weather).await;
+        let Some((bytes, next)) = portion else {
+            tracing::trace!(what, "the watch ends");
+            return None;
+        };
+        tracing::trace!(what, events = ?bytes, "a watch goes on");
+        Some((bytes, (next, weather, what)))
     })
 }
 

@@ -2,7 +2,10 @@
 //!
 //! Works for kinds that this program was not built with: they are found through their CRDs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -196,9 +199,14 @@ impl Kinds {
                 object,
             }));
         }
+        let kinds = self
+            .kinds
+            .iter()
+            .map(|(gvk, _)| (gvk.group.clone(), gvk.kind.clone()));
         Ok(Inventory {
             objects,
             providers: self.providers.clone(),
+            kinds: Some(Arc::new(kinds.collect())),
         })
     }
 }
@@ -208,6 +216,8 @@ impl Kinds {
 pub struct Inventory {
     objects: Vec<Object>,
     providers: Arc<BTreeMap<String, String>>,
+    /// Group and kind of everything that was asked for; none if that is not known.
+    kinds: Option<Arc<BTreeSet<(String, String)>>>,
 }
 
 /// A reference of the v1beta2 form, as found in a spec.
@@ -240,6 +250,7 @@ impl Inventory {
         Self {
             objects,
             providers: Arc::default(),
+            kinds: None,
         }
     }
 
@@ -258,6 +269,12 @@ impl Inventory {
     /// The Cluster of a name.
     pub fn cluster(&self, name: &str) -> Option<&Object> {
         self.of_kind("Cluster").find(|o| o.name() == name)
+    }
+
+    /// Whether the API server knows the kind of a reference, as far as can be told.
+    pub fn knows(&self, reference: &Reference) -> bool {
+        let kind = (reference.group.clone(), reference.kind.clone());
+        self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
     }
 
     /// The provider that reconciles the kind of an object, if its CRD says so.

@@ -8,6 +8,9 @@ use serde_json::json;
 
 use super::{Case, case};
 
+/// An infrastructure cluster of somebody else's.
+const OTHER_CLUSTER: &str = "apiVersion: infrastructure.cluster.x-k8s.io/v1beta2\nkind: OtherCluster\nmetadata: {name: quickstart}\nspec: {}\n";
+
 /// The manifest with one text in it replaced.
 fn with(from: &str, to: &str) -> String {
     assert!(SMALL.contains(from), "the manifest has {from}");
@@ -98,6 +101,7 @@ pub fn cases() -> Vec<Case> {
             |s| {
                 Box::pin(async {
                     foreign(s, false).await?;
+                    scenario::apply(s, OTHER_CLUSTER).await?;
                     let text = with(
                         "    kind: DevCluster\n    name: quickstart",
                         "    kind: OtherCluster\n    name: quickstart",
@@ -114,7 +118,7 @@ pub fn cases() -> Vec<Case> {
                     "    kind: OtherCluster\n    name: quickstart",
                 );
                 scenario::apply(s, &text).await?;
-                scenario::apply(s, "apiVersion: infrastructure.cluster.x-k8s.io/v1beta2\nkind: OtherCluster\nmetadata: {name: quickstart}\nspec: {}\n").await
+                scenario::apply(s, OTHER_CLUSTER).await
             })
         }),
         case("the Cluster is paused", |s| {

@@ -1,7 +1,7 @@
 //! What keeps objects from going away.
 
 use e2e::{
-    scenario::{self, SMALL, WORKERS},
+    scenario::{self, SMALL},
     simulation::Simulation,
 };
 use k8s_openapi::api::{
@@ -43,8 +43,7 @@ async fn on_every_worker_node(
 
 async fn pod(client: &kube::Client, node: &str) -> Result<(), kube::Error> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
-    let pod = json!({"metadata": {"name": format!("web-{node}"), "labels": {"app": "web"},
-        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "1", "controller": true}]},
+    let pod = json!({"metadata": {"name": format!("web-{node}"), "labels": {"app": "web"}},
         "spec": {"nodeName": node, "containers": [{"name": "web", "image": "web"}]},
         "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
     let pod = serde_json::from_value(pod).expect("a Pod");
@@ -144,7 +143,6 @@ pub fn cases() -> Vec<Case> {
                     let key = "cluster.x-k8s.io/disable-machine-create";
                     scenario::annotate(s, "MachineSet", &set, key, Some("true")).await?;
                 }
-                let _ = WORKERS;
                 scenario::scale_workers(s, 3).await
             })
         }),
