@@ -51,5 +51,8 @@ pub fn register_with(manager: &mut Manager, settings: Settings) {
     controllers::machine::register(manager, settings.machine);
     controllers::machine_set::register(manager, settings.machine_set);
     controllers::machine_deployment::register(manager);
+    controllers::machine_health_check::register(manager);
+    controllers::cluster_resource_set::register(manager);
+    controllers::cluster_resource_set_binding::register(manager);
     webhooks::register(manager);
 }

@@ -4,13 +4,19 @@
 //! past the webhook work too.
 
 pub mod cluster;
+pub mod cluster_resource_set;
+pub mod cluster_resource_set_binding;
 pub mod machine;
 pub mod machine_deployment;
+pub mod machine_health_check;
 pub mod machine_set;
 mod rules;
 
 use async_trait::async_trait;
-use capi_api::core::v1beta2::{Cluster, Machine, MachineDeployment, MachineSet};
+use capi_api::{
+    addons::v1beta2::{ClusterResourceSet, ClusterResourceSetBinding},
+    core::v1beta2::{Cluster, Machine, MachineDeployment, MachineHealthCheck, MachineSet},
+};
 use capi_runtime::{
     Manager,
     webhook::{Defaulter, Request, Validator, Verdict},
@@ -22,6 +28,9 @@ pub fn register(manager: &mut Manager) {
     manager.webhook::<Machine>(Rules, Rules);
     manager.webhook::<MachineSet>(Rules, Rules);
     manager.webhook::<MachineDeployment>(Rules, Rules);
+    manager.webhook::<MachineHealthCheck>(Rules, Rules);
+    manager.webhook::<ClusterResourceSet>(Rules, Rules);
+    manager.webhook::<ClusterResourceSetBinding>(Rules, Rules);
 }
 
 /// The rules of this module as an admission plug-in.
@@ -59,3 +68,6 @@ admit!(Cluster, cluster);
 admit!(Machine, machine);
 admit!(MachineSet, machine_set);
 admit!(MachineDeployment, machine_deployment);
+admit!(MachineHealthCheck, machine_health_check);
+admit!(ClusterResourceSet, cluster_resource_set);
+admit!(ClusterResourceSetBinding, cluster_resource_set_binding);

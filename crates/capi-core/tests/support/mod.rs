@@ -149,6 +149,10 @@ impl World {
                 "MachineSet",
                 "MachineDeployment",
                 "MachinePool",
+                "MachineDrainRule",
+                "MachineHealthCheck",
+                "ClusterResourceSet",
+                "ClusterResourceSetBinding",
             ]
             .contains(&kind)
             {
@@ -196,6 +200,11 @@ impl World {
             running.shutdown.cancel();
             running.task.await.unwrap();
         }
+    }
+
+    /// The simulated time.
+    pub fn now(&self) -> jiff::Timestamp {
+        seams::Clock::now(&*self.clock)
     }
 
     pub fn api<K>(&self) -> Api<K>
