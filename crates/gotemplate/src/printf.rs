@@ -314,7 +314,7 @@ pub(crate) fn shortest(value: f64) -> String {
         .split_once('e')
         .and_then(|(_, power)| power.parse::<i32>().ok())
     {
-        Some(power) if value != 0.0 && (power < -4 || power > 5) => exponent(&scientific),
+        Some(power) if value != 0.0 && !(-4..=5).contains(&power) => exponent(&scientific),
         _ => format!("{value}"),
     }
 }

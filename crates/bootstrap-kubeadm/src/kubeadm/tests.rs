@@ -71,6 +71,35 @@ fn full_join() -> capi::JoinConfiguration {
     }))
 }
 
+/// A cluster whose etcd is elsewhere.
+fn external_cluster() -> capi::ClusterConfiguration {
+    from(json!({
+        "etcd": {"external": {
+            "endpoints": ["https://10.0.0.20:2379", "https://10.0.0.21:2379"], "caFile": "/etc/kubernetes/pki/etcd/ca.crt",
+            "certFile": "/etc/kubernetes/pki/apiserver-etcd-client.crt", "keyFile": "/etc/kubernetes/pki/apiserver-etcd-client.key"}},
+        "controlPlaneEndpoint": "api.example:443"}))
+}
+
+/// A worker with a token, as the controller completes it.
+fn worker_join() -> capi::JoinConfiguration {
+    from(json!({
+        "nodeRegistration": {
+            "taints": [{"key": "node.cluster.x-k8s.io/uninitialized", "effect": "NoSchedule"}],
+            "ignorePreflightErrors": ["Swap", "NumCPU"], "imagePullPolicy": "Never"},
+        "discovery": {"bootstrapToken": {
+            "token": "abcdef.0123456789abcdef", "apiServerEndpoint": "[fd00::9]:6443", "unsafeSkipCAVerification": true}},
+        "skipPhases": ["preflight"], "patches": {"directory": "/etc/kubernetes/patches"},
+    }))
+}
+
+/// A worker that finds its cluster by a file.
+fn file_join() -> capi::JoinConfiguration {
+    from(json!({
+        "discovery": {"file": {"kubeConfigPath": "/etc/kubernetes/discovery.conf"}, "tlsBootstrapToken": "abcdef.0123456789abcdef"},
+        "timeouts": {"kubeletHealthCheckSeconds": 60, "etcdAPICallSeconds": 90, "tlsBootstrapSeconds": 30},
+    }))
+}
+
 #[track_caller]
 fn assert_golden(name: &str, rendered: &str) {
     let path = format!("{}/testdata/kubeadm/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
@@ -101,6 +130,19 @@ fn full_documents_are_as_recorded_in_both_versions() {
             &format!("{name}-join"),
             &join_configuration(version, &full_join()).unwrap(),
         );
+        let external =
+            cluster_configuration(version, &external_cluster(), &<_>::default(), &values()).unwrap();
+        assert_golden(&format!("{name}-external-cluster"), &external);
+        assert_golden(
+            &format!("{name}-external-init"),
+            &init_configuration(version, &<_>::default()).unwrap(),
+        );
+        for (kind, join) in [("worker", worker_join()), ("file", file_join())] {
+            assert_golden(
+                &format!("{name}-join-{kind}"),
+                &join_configuration(version, &join).unwrap(),
+            );
+        }
     }
 }
 
