@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
@@ -17,9 +17,14 @@ use crate::backend::tls::listen_address;
 /// How long a client may take for its side of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
 /// Listens on one address of the machine, a port per workload cluster.
 pub struct Listeners {
     address: IpAddr,
+    /// Ports that were promised but not opened yet: bound, so that no other process gets them meanwhile.
+    reserved: Mutex<BTreeMap<u16, TcpSocket>>,
     open: Mutex<BTreeMap<u16, CancellationToken>>,
 }
 
@@ -28,6 +33,7 @@ impl Listeners {
     pub fn on(host: &str) -> Self {
         Self {
             address: listen_address(host),
+            reserved: Mutex::default(),
             open: Mutex::default(),
         }
     }
@@ -35,15 +41,29 @@ impl Listeners {
 
 #[async_trait]
 impl Endpoints for Listeners {
-    fn is_free(&self, port: u16) -> bool {
-        std::net::TcpListener::bind((self.address, port)).is_ok()
+    fn reserve(&self, port: u16) -> bool {
+        let socket = match self.address {
+            IpAddr::V4(_) => TcpSocket::new_v4(),
+            IpAddr::V6(_) => TcpSocket::new_v6(),
+        };
+        // Without SO_REUSEADDR: with it, two processes may both bind a port on which nobody listens yet.
+        let Ok(socket) = socket else { return false };
+        let free = socket.bind((self.address, port).into()).is_ok();
+        if free {
+            self.reserved.lock().insert(port, socket);
+        }
+        free
     }
 
     async fn open(&self, endpoint: &Endpoint, backend: Arc<dyn Backend>) -> io::Result<()> {
         if self.open.lock().contains_key(&endpoint.port) {
             return Ok(());
         }
-        let listener = TcpListener::bind((self.address, endpoint.port)).await?;
+        let reserved = self.reserved.lock().remove(&endpoint.port);
+        let listener = match reserved.map(|socket| socket.listen(BACKLOG)) {
+            Some(listening) => listening?,
+            None => TcpListener::bind((self.address, endpoint.port)).await?,
+        };
         let closed = CancellationToken::new();
         self.open.lock().insert(endpoint.port, closed.clone());
         tokio::spawn(accept(listener, backend, closed));
@@ -51,6 +71,7 @@ impl Endpoints for Listeners {
     }
 
     fn close(&self, endpoint: &Endpoint) {
+        self.reserved.lock().remove(&endpoint.port);
         if let Some(closed) = self.open.lock().remove(&endpoint.port) {
             closed.cancel();
         }
@@ -123,4 +144,25 @@ where
         .serve_connection(TokioIo::new(stream), answer)
         .await
         .map_err(|error| io::Error::other(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserved_port_is_nobody_elses_until_it_is_closed() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _guard = runtime.enter();
+        let (ours, theirs) = (Listeners::on("127.0.0.1"), Listeners::on("127.0.0.1"));
+        let port = (29_000..30_000).find(|port| ours.reserve(*port)).unwrap();
+        assert!(!theirs.reserve(port));
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+        let host = "127.0.0.1".to_owned();
+        ours.close(&Endpoint { host, port });
+        assert!(theirs.reserve(port));
+    }
 }

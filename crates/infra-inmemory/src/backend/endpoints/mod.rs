@@ -46,8 +46,8 @@ pub trait Backend: Send + Sync + 'static {
 /// The network, as far as workload clusters need it.
 #[async_trait]
 pub trait Endpoints: Send + Sync + 'static {
-    /// Whether nobody outside of this world uses the port.
-    fn is_free(&self, port: u16) -> bool;
+    /// Keeps the port for this world; false if somebody else uses it. Connections to it are refused until it is opened.
+    fn reserve(&self, port: u16) -> bool;
 
     /// Lets `backend` answer at `endpoint`; nothing happens if it does already.
     async fn open(&self, endpoint: &Endpoint, backend: Arc<dyn Backend>) -> io::Result<()>;

@@ -63,7 +63,7 @@ impl Registry {
 
 #[async_trait]
 impl Endpoints for Arc<Registry> {
-    fn is_free(&self, _: u16) -> bool {
+    fn reserve(&self, _: u16) -> bool {
         true
     }
 

@@ -221,7 +221,7 @@ impl World {
                 }
                 inventory.next_port += 1;
                 let promised = inventory.endpoints.values().any(|endpoint| endpoint.port == port);
-                if !promised && !taken.contains(&port) && self.tools.endpoints.is_free(port) {
+                if !promised && !taken.contains(&port) && self.tools.endpoints.reserve(port) {
                     break port;
                 }
             },
