@@ -114,11 +114,6 @@ impl Reconciler for DevClusterReconciler {
         let Some(cluster) = cluster else {
             return Ok(Next::Done);
         };
-        if !meta::has_finalizer(&dev_cluster.metadata, DEV_CLUSTER_FINALIZER) {
-            let after = taken_in_charge(&*dev_cluster, DEV_CLUSTER_FINALIZER, ctx.now());
-            ctx.patch(&*dev_cluster, &after).await?;
-            return Ok(Next::Done);
-        }
         let observed = Observed {
             dev_cluster: (*dev_cluster).clone(),
             cluster: Key::of(&*cluster),
@@ -151,6 +146,9 @@ impl DevClusterReconciler {
                     host,
                     port: reserved.port,
                 };
+                // Nothing is made that nobody would clean up.
+                let claimed = plan::claimed(before.clone(), cluster, &endpoint);
+                ctx.patch(before, &claimed).await?;
                 self.world.ensure_cluster(cluster, &endpoint).await?;
                 self.world.set_cluster_faults(cluster, switches.faults).await?;
                 if moved {
@@ -161,13 +159,12 @@ impl DevClusterReconciler {
                 {
                     self.world.use_authority(cluster, &authority)?;
                 }
-                let mut after = taken_in_charge(before, DEV_CLUSTER_FINALIZER, ctx.now());
+                let mut after = taken_in_charge(&claimed, DEV_CLUSTER_FINALIZER, ctx.now());
                 match faults::cluster_condition(&switches) {
                     Some(draft) => conditions::set(&mut after, draft, ctx.now()),
                     None => conditions::remove(&mut after, faults::CONDITION),
                 };
-                ctx.patch(before, &plan::provisioned(after, cluster, &endpoint))
-                    .await?;
+                ctx.patch(&claimed, &plan::provisioned(after)).await?;
             }
         }
         Ok(())

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use capi_api::{conditions::Draft, core::v1beta2::APIEndpoint};
-use capi_runtime::Key;
+use capi_runtime::{Key, meta};
 
 use crate::{
-    api::{DevCluster, DevInitializationStatus, LISTENER_ANNOTATION},
+    api::{DEV_CLUSTER_FINALIZER, DevCluster, DevInitializationStatus, LISTENER_ANNOTATION},
     backend::Endpoint,
     faults::{self, ClusterFaults, Switches},
 };
@@ -87,14 +87,25 @@ fn was_provisioned(dev_cluster: &DevCluster) -> bool {
         == Some(true)
 }
 
-/// The DevCluster once the workload cluster of `cluster` exists at `endpoint`.
-pub fn provisioned(mut after: DevCluster, cluster: &Key, endpoint: &Endpoint) -> DevCluster {
-    let annotations = after.metadata.annotations.get_or_insert_default();
+/// The DevCluster once `cluster` has been promised an endpoint, still without a status that says so. A changed spec is
+/// a new generation, which the conditions that follow are about.
+pub fn claimed(mut dev_cluster: DevCluster, cluster: &Key, endpoint: &Endpoint) -> DevCluster {
+    meta::add_finalizer(&mut dev_cluster.metadata, DEV_CLUSTER_FINALIZER);
+    let annotations = dev_cluster.metadata.annotations.get_or_insert_default();
     annotations.insert(LISTENER_ANNOTATION.to_owned(), cluster.to_string());
-    after.spec.control_plane_endpoint = Some(APIEndpoint {
+    let wanted = Some(APIEndpoint {
         host: Some(endpoint.host.clone()),
         port: Some(i32::from(endpoint.port)),
     });
+    if dev_cluster.spec.control_plane_endpoint != wanted {
+        dev_cluster.spec.control_plane_endpoint = wanted;
+        dev_cluster.metadata.generation = dev_cluster.metadata.generation.map(|generation| generation + 1);
+    }
+    dev_cluster
+}
+
+/// The DevCluster once its workload cluster exists.
+pub fn provisioned(mut after: DevCluster) -> DevCluster {
     let status = after.status.get_or_insert_default();
     status.initialization = Some(DevInitializationStatus {
         provisioned: Some(true),
@@ -192,7 +203,9 @@ mod tests {
             host: "10.0.0.2".into(),
             port: 20_000,
         };
-        let after = provisioned(before.dev_cluster, &before.cluster, &endpoint);
+        let claimed = claimed(before.dev_cluster, &before.cluster, &endpoint);
+        assert_eq!(claimed.status, None, "not before it exists");
+        let after = provisioned(claimed);
         assert_eq!(after.metadata.annotations.unwrap()[LISTENER_ANNOTATION], "ns/c");
         let endpoint = after.spec.control_plane_endpoint.unwrap();
         assert_eq!(

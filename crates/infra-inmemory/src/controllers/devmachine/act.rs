@@ -1,5 +1,7 @@
 //! Carries a plan for a DevMachine out: first on the simulated world, then on the objects that report it.
 
+use std::time::Duration;
+
 use capi_api::core::v1beta2::Machine;
 use capi_runtime::{Context, Key, Next};
 
@@ -23,22 +25,33 @@ pub async fn act(
     mut plan: Plan,
     after: DevMachine,
 ) -> Result<Next, Error> {
-    let mut failure = None;
+    let failure = carry_out(world, observed, &mut plan).await;
+    report(ctx, observed, &plan, after).await?;
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(plan.next.map_or(Next::Done, Next::After)),
+    }
+}
+
+/// Does what the plan says, to be reported later, after `wait` at the latest; a failure is reported next time.
+pub async fn only(world: &World, observed: &Observed, mut plan: Plan, wait: Duration) -> Result<Next, Error> {
+    match carry_out(world, observed, &mut plan).await {
+        Some(error) => Err(error),
+        None => Ok(Next::After(plan.next.map_or(wait, |next| next.min(wait)))),
+    }
+}
+
+async fn carry_out(world: &World, observed: &Observed, plan: &mut Plan) -> Option<Error> {
     for action in std::mem::take(&mut plan.actions) {
         if let Err(error) = take(world, observed, &action).await {
             if let Some((_, state)) = plan.states.iter_mut().find(|(part, _)| *part == action.part()) {
                 *state = State::Failed(told(&error));
             }
             plan.mark_bootstrapped = false;
-            failure = Some(error);
-            break;
+            return Some(error);
         }
     }
-    report(ctx, observed, &plan, after).await?;
-    match failure {
-        Some(error) => Err(error),
-        None => Ok(plan.next.map_or(Next::Done, Next::After)),
-    }
+    None
 }
 
 /// What a condition says about a failed step: the cause, if it is one that a user can do something about.

@@ -138,13 +138,17 @@ impl Reconciler for DevMachineReconciler {
                 ctx.patch(&*dev_machine, &after).await?;
                 Ok(Next::Done)
             }
-            Sight::Observed(observed) => {
+            Sight::Observed(mut observed) => {
                 let plan = plan::plan(&observed, ctx.now());
-                let unprotected = !meta::has_finalizer(&dev_machine.metadata, DEV_MACHINE_FINALIZER);
-                if unprotected && !plan.actions.is_empty() {
-                    // Nothing is made that nobody would clean up; the write brings us back.
-                    ctx.patch(&*dev_machine, &after).await?;
-                    return Ok(Next::Done);
+                if let Some(wait) = plan.worth_waiting(&observed, ctx.now()) {
+                    return Ok(act::only(&self.world, &observed, plan, wait).await?);
+                }
+                if !plan.actions.is_empty() {
+                    // Nothing is made that nobody would clean up.
+                    let mut protected = observed.dev_machine.clone();
+                    meta::add_finalizer(&mut protected.metadata, DEV_MACHINE_FINALIZER);
+                    ctx.patch(&observed.dev_machine, &protected).await?;
+                    observed.dev_machine = protected;
                 }
                 Ok(act::act(ctx, &self.world, &observed, plan, after).await?)
             }

@@ -1,5 +1,7 @@
 //! What a plan for a DevMachine is made from, and what follows from it alone: roles, gates, delays, switches.
 
+use std::time::Duration;
+
 use capi_api::{
     conditions,
     core::v1beta2::{Cluster, Machine},
@@ -93,6 +95,18 @@ impl Observed {
             switches.faults.etcd = Some(EtcdFault::Lost);
         }
         switches
+    }
+
+    /// Whether the object tells of switches.
+    pub(super) fn reports_faults(&self) -> bool {
+        conditions::get(&self.dev_machine, faults::CONDITION).is_some()
+    }
+
+    /// Whether the object is that new. Its time of creation has whole seconds.
+    pub(super) fn is_younger_than(&self, age: Duration, now: Timestamp) -> bool {
+        let created = self.dev_machine.metadata.creation_timestamp.as_ref();
+        let passed = created.and_then(|created| Duration::try_from(now.duration_since(created.0)).ok());
+        passed.is_some_and(|passed| passed < age)
     }
 
     pub(super) fn lost_data_before(&self) -> bool {

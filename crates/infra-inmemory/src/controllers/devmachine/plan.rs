@@ -17,6 +17,12 @@ use crate::{
     faults::{self, EtcdFault, MachineFaults, Stage},
 };
 
+/// How long a new machine may wait before its object says so.
+const FIRST_REPORT: Duration = Duration::from_secs(2);
+
+/// How near the next part of a machine must be for both to be reported at once.
+const NEXT_PART: Duration = Duration::from_secs(3);
+
 /// How often kubeadm looks again for a cluster that it cannot join.
 const JOIN_RETRY: Duration = Duration::from_secs(5);
 
@@ -73,6 +79,34 @@ pub struct Plan {
 impl Plan {
     fn wait(&mut self, duration: Duration) {
         self.next = Some(self.next.map_or(duration, |next| next.min(duration)));
+    }
+
+    /// How long to leave the object as it is, because what would be reported is about to change by itself: a machine that
+    /// was just created and waits for its data, and one whose next part is a few seconds away. Saves a write each.
+    pub fn worth_waiting(&self, observed: &Observed, now: Timestamp) -> Option<Duration> {
+        if self.faults.is_some() || observed.reports_faults() {
+            return None;
+        }
+        let waits = |state: &State| {
+            matches!(
+                state,
+                State::WaitingForClusterInfrastructure
+                    | State::WaitingForControlPlane
+                    | State::WaitingForBootstrapData
+            )
+        };
+        let first = self.states.first().map(|(_, state)| state);
+        if first.is_some_and(waits) {
+            return observed
+                .is_younger_than(FIRST_REPORT, now)
+                .then_some(FIRST_REPORT);
+        }
+        let on_its_way =
+            |state: &State| matches!(state, State::Provisioned | State::Starting | State::WaitingFor(_));
+        let reported = observed.was_provisioned() && observed.dev_machine.spec.provider_id.is_some();
+        self.next
+            .filter(|next| *next <= NEXT_PART && reported)
+            .filter(|_| self.states.iter().all(|(_, state)| on_its_way(state)))
     }
 
     fn wait_until(&mut self, time: Timestamp, now: Timestamp) {

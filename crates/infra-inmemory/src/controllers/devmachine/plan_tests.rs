@@ -294,6 +294,41 @@ fn the_control_plane_starts_after_the_node() {
 }
 
 #[test]
+fn what_is_about_to_change_is_not_reported() {
+    let waiting = |created: i64| {
+        let mut waiting = observed(true);
+        waiting.machine.spec.bootstrap.data_secret_name = None;
+        let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(created));
+        waiting.dev_machine.metadata.creation_timestamp = Some(time);
+        waiting
+    };
+    let wait =
+        |observed: &Observed, seconds: i64| plan(observed, at(seconds)).worth_waiting(observed, at(seconds));
+    assert_eq!(wait(&waiting(0), 1), Some(Duration::from_secs(2)));
+    assert_eq!(wait(&waiting(0), 2), None, "it lasts");
+
+    let mut running = with_guest(created(observed(true)), INIT);
+    assert_eq!(wait(&running, 10), None, "that the machine runs is the contract");
+    running.dev_machine.spec.provider_id = Some("in-memory://dev-1".into());
+    running.dev_machine.status = Some(DevMachineStatus {
+        initialization: Some(DevInitializationStatus {
+            provisioned: Some(true),
+        }),
+        ..DevMachineStatus::default()
+    });
+    write(
+        &mut running.dev_machine,
+        &[(Part::Vm, State::Provisioned)],
+        at(10),
+    );
+    assert_eq!(wait(&running, 12), Some(Duration::from_secs(2)), "etcd follows");
+    let slow = switched(running.clone(), &[(faults::SLOW, "1s")]);
+    assert_eq!(wait(&slow, 13), None, "switches are always told");
+    running.guest.as_mut().unwrap().data = Some(Err("bad".into()));
+    assert_eq!(wait(&running, 12), None, "so are failures");
+}
+
+#[test]
 fn after_a_restart_a_machine_that_joined_once_is_rebuilt_at_once() {
     let mut lost = observed(true);
     lost.machine.metadata.annotations = Some([(BOOTSTRAPPED_ANNOTATION.to_owned(), String::new())].into());
