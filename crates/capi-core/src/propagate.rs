@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use capi_api::names::hash_of;
-use capi_runtime::Key;
+use capi_runtime::{Error, Key};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
@@ -160,8 +160,32 @@ pub fn left_behind(
     patch.as_object().is_some_and(|p| !p.is_empty()).then_some(patch)
 }
 
+/// An object after an apply without what its creation left behind; nothing if that is nothing. `create` is who created
+/// it, the paths to look at, and fields to keep.
+pub fn tidied<K>(
+    answer: &K,
+    intent: &Value,
+    create: (&str, &[&str], &[&str]),
+    key: &Key,
+) -> Result<Option<K>, Error>
+where
+    K: serde::Serialize + serde::de::DeserializeOwned,
+{
+    let broken = |error: serde_json::Error| Error::Config {
+        what: format!("object {key}"),
+        reason: error.to_string(),
+    };
+    let (manager, roots, keep) = create;
+    let mut object = serde_json::to_value(answer).map_err(broken)?;
+    let Some(patch) = left_behind(&object, intent, manager, roots, keep) else {
+        return Ok(None);
+    };
+    merge(&mut object, &patch);
+    serde_json::from_value(object).map(Some).map_err(broken)
+}
+
 /// Applies a JSON merge patch.
-pub fn merge(object: &mut Value, patch: &Value) {
+fn merge(object: &mut Value, patch: &Value) {
     match (object, patch) {
         (Value::Object(object), Value::Object(patch)) => {
             for (name, value) in patch {

@@ -28,6 +28,12 @@ pub fn validate(new: &Cluster, old: Option<&Cluster>) -> Vec<FieldError> {
         let detail = "at least one of controlPlaneRef, infrastructureRef, topology must be set";
         errors.push(FieldError::required("spec", detail));
     }
+    let had_topology = old.is_some_and(|o| o.spec.topology.is_some());
+    if spec.topology.is_some() && !had_topology {
+        let detail = "can be set only if the ClusterTopology feature flag is enabled, which this version does not have: \
+                      refer to infrastructure and control plane instead";
+        errors.push(FieldError::forbidden("spec.topology", detail));
+    }
     if let Some(old) = old {
         let lost =
             |old: &Option<ContractVersionedObjectReference>, new: &Option<_>| old.is_some() && new.is_none();
@@ -124,6 +130,13 @@ mod tests {
             fields(json!({"infrastructureRef": reference}), Some(both)),
             ["spec.controlPlaneRef"]
         );
+    }
+
+    #[test]
+    fn topologies_are_refused_but_those_there_are_can_be_changed() {
+        let topology = json!({"topology": {"classRef": {"name": "class"}, "version": "v1.35.0"}});
+        assert_eq!(fields(topology.clone(), None), ["spec.topology"]);
+        assert!(fields(topology.clone(), Some(topology)).is_empty());
     }
 
     #[test]

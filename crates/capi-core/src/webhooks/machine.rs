@@ -1,8 +1,10 @@
 //! Machines.
 
-use super::rules;
-use capi_api::core::v1beta2::Machine;
+use capi_api::{core::v1beta2::Machine, labels};
 use capi_runtime::webhook::FieldError;
+use kube::ResourceExt;
+
+use super::rules;
 
 /// What `nodeDeletionTimeoutSeconds` is if nobody says, in seconds.
 pub const NODE_DELETION_TIMEOUT: i32 = 10;
@@ -33,15 +35,18 @@ pub fn validate(new: &Machine, old: Option<&Machine>) -> Vec<FieldError> {
         old.map(|o| o.spec.cluster_name.as_str()),
         &mut errors,
     );
-    rules::check_bootstrap(&new.spec, "spec.", &mut errors);
+    // Those of a MachinePool have their bootstrap data from it.
+    if !new.labels().contains_key(labels::POOL_NAME) {
+        rules::check_bootstrap(&new.spec, "spec.", &mut errors);
+    }
+    let worker = !new.labels().contains_key(labels::CONTROL_PLANE);
+    rules::check_taints(&new.spec.taints, "spec.taints", worker, &mut errors);
     rules::check_version(new.spec.version.as_deref(), "spec.version", &mut errors);
     errors
 }
 
 #[cfg(test)]
 mod tests {
-    use capi_api::labels;
-    use kube::ResourceExt;
     use serde_json::{Value, json};
 
     use super::*;
@@ -77,7 +82,7 @@ mod tests {
                 .collect()
         };
         assert!(fields(json!({}), None).is_empty());
-        assert_eq!(fields(json!({"bootstrap": {}}), None), ["spec.bootstrap.data"]);
+        assert_eq!(fields(json!({"bootstrap": {}}), None), ["spec.bootstrap"]);
         assert_eq!(fields(json!({"version": "v1.35"}), None), ["spec.version"]);
         assert_eq!(
             fields(json!({"clusterName": "d"}), Some(json!({}))),

@@ -6,6 +6,7 @@ use capi_api::{
         MachineSetDeletionOrder,
     },
     labels,
+    names::is_label_value,
 };
 use capi_runtime::webhook::FieldError;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -63,6 +64,11 @@ pub fn validate(new: &MachineDeployment, old: Option<&MachineDeployment>) -> Vec
     if new.metadata.deletion_timestamp.is_some() {
         return errors;
     }
+    let name = new.name_any();
+    if !is_label_value(&name) {
+        let detail = "must be a valid label value: at most 63 letters, digits, '-', '_' or '.'";
+        errors.push(FieldError::invalid("metadata.name", &name, detail));
+    }
     let spec = &new.spec;
     rules::check_cluster_name(
         &spec.cluster_name,
@@ -73,6 +79,8 @@ pub fn validate(new: &MachineDeployment, old: Option<&MachineDeployment>) -> Vec
     if let Some(template) = spec.machine_naming.as_ref().and_then(|n| n.template.as_deref()) {
         check_naming(template, &mut errors);
     }
+    rules::check_autoscaler_limits(new.annotations(), &mut errors);
+    rules::check_skipped_preflight_checks(new, &mut errors);
     check_strategy(new, &mut errors);
     if let Some(limit) = spec.remediation.as_ref().and_then(|r| r.max_in_flight.as_ref()) {
         check_number(limit, "spec.remediation.maxInFlight", &mut errors);

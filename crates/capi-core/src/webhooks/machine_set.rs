@@ -53,6 +53,8 @@ pub fn validate(new: &MachineSet, old: Option<&MachineSet>) -> Vec<FieldError> {
         &mut errors,
     );
     rules::check_template(&spec.selector, &spec.template, &spec.cluster_name, &mut errors);
+    rules::check_autoscaler_limits(new.annotations(), &mut errors);
+    rules::check_skipped_preflight_checks(new, &mut errors);
     let template = spec
         .machine_naming
         .as_ref()
@@ -71,11 +73,19 @@ pub fn check_naming(template: &str, errors: &mut Vec<FieldError>) {
         uid: "",
         episode: "",
     };
-    if let Err(error) = namer.next(&Default::default(), |_| false) {
+    let problem = match namer.next(&Default::default(), |_| false) {
+        Err(error) => Some(error.to_string()),
+        Ok(name) if !name.split('.').all(capi_api::names::is_dns_label) => Some(format!(
+            "generated names like {name:?} would not be valid Kubernetes object names"
+        )),
+        Ok(_) => None,
+    };
+    if let Some(problem) = problem {
+        let detail = format!("invalid template, {problem}");
         errors.push(FieldError::invalid(
             "spec.machineNaming.template",
             template,
-            error.to_string(),
+            detail,
         ));
     }
 }
@@ -132,6 +142,14 @@ mod tests {
         assert_eq!(
             fields(json!({"machineNaming": {"template": "x"}})),
             ["spec.machineNaming.template"]
+        );
+        assert_eq!(
+            fields(json!({"machineNaming": {"template": "Big-{{ .random }}"}})),
+            ["spec.machineNaming.template"]
+        );
+        assert!(
+            fields(json!({"machineNaming": {"template": "{{ .machineSet.name }}.x-{{ .random }}"}}))
+                .is_empty()
         );
     }
 }

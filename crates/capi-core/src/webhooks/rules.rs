@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use capi_api::{
     annotations,
-    core::v1beta2::{MachineSpec, MachineTemplateSpec},
-    labels, versions,
+    core::v1beta2::{MachineSpec, MachineTaint, MachineTemplateSpec, ObjectMeta},
+    labels,
+    names::is_label_value,
+    versions,
 };
 use capi_runtime::webhook::FieldError;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 
-use crate::selector;
+use crate::{controllers::machine_set::preflight, selector};
 
 /// Gives a version its leading `v`.
 pub fn default_version(version: &mut Option<String>) {
@@ -77,6 +79,114 @@ pub fn check_version(version: Option<&str>, field: &str, errors: &mut Vec<FieldE
     }
 }
 
+/// The autoscaler's limits must be numbers, the lower one the lower.
+pub fn check_autoscaler_limits(all: &BTreeMap<String, String>, errors: &mut Vec<FieldError>) {
+    let mut numbers = Vec::new();
+    for key in [annotations::AUTOSCALER_MIN_SIZE, annotations::AUTOSCALER_MAX_SIZE] {
+        let Some(text) = all.get(key) else { continue };
+        match text.parse::<i32>() {
+            Ok(number) => numbers.push(number),
+            Err(_) => errors.push(FieldError::invalid(annotation(key), text, "must be a number")),
+        }
+    }
+    if let [min, max] = numbers[..]
+        && min > max
+    {
+        let detail = format!("must not be less than {}", annotations::AUTOSCALER_MIN_SIZE);
+        let field = annotation(annotations::AUTOSCALER_MAX_SIZE);
+        errors.push(FieldError::invalid(field, max, detail));
+    }
+}
+
+fn annotation(key: &str) -> String {
+    format!("metadata.annotations.{key}")
+}
+
+/// Preflight checks that are to be left out must exist.
+pub fn check_skipped_preflight_checks(object: &impl ResourceExt, errors: &mut Vec<FieldError>) {
+    let unknown: Vec<&str> = preflight::skipped(object)
+        .into_iter()
+        .filter(|name| !preflight::is_known(name))
+        .collect();
+    if !unknown.is_empty() {
+        let detail = format!(
+            "skipped preflight check(s) must be among: {}",
+            preflight::NAMES.join(", ")
+        );
+        errors.push(FieldError::invalid(
+            annotation(annotations::SKIP_PREFLIGHT_CHECKS),
+            unknown,
+            detail,
+        ));
+    }
+}
+
+/// Taints that others look after cannot be asked for; `worker` is false where it may be a control plane.
+pub fn check_taints(taints: &[MachineTaint], path: &str, worker: bool, errors: &mut Vec<FieldError>) {
+    for (index, taint) in taints.iter().enumerate() {
+        let key = taint.key.as_str();
+        let detail = match key {
+            annotations::UNINITIALIZED_TAINT | annotations::OUTDATED_REVISION_TAINT => {
+                "taint key is not allowed"
+            }
+            "node.kubernetes.io/out-of-service" => continue,
+            _ if key.starts_with("node.kubernetes.io/") => {
+                "taint key must not have the prefix node.kubernetes.io/, except for node.kubernetes.io/out-of-service"
+            }
+            _ if key.starts_with("node.cloudprovider.kubernetes.io/") => {
+                "taint key must not have the prefix node.cloudprovider.kubernetes.io/"
+            }
+            "node-role.kubernetes.io/master" => {
+                "taint is deprecated since 1.24 and should not be used anymore"
+            }
+            labels::NODE_ROLE_CONTROL_PLANE if worker => "taint is not allowed for worker Machines",
+            _ => continue,
+        };
+        errors.push(FieldError::invalid(format!("{path}[{index}].key"), key, detail));
+    }
+}
+
+/// Labels and annotations of a template must be such.
+pub fn check_metadata(metadata: Option<&ObjectMeta>, errors: &mut Vec<FieldError>) {
+    const PATH: &str = "spec.template.metadata";
+    let Some(metadata) = metadata else { return };
+    for (key, value) in &metadata.labels {
+        if !is_qualified_name(key) {
+            errors.push(FieldError::invalid(
+                format!("{PATH}.labels"),
+                key,
+                "is no valid label key: at most 63 letters, digits, '-', '_' or '.', perhaps after a domain and '/'",
+            ));
+        }
+        if !is_label_value(value) {
+            errors.push(FieldError::invalid(
+                format!("{PATH}.labels"),
+                value,
+                "must be a valid label value: at most 63 letters, digits, '-', '_' or '.'",
+            ));
+        }
+    }
+    for key in metadata
+        .annotations
+        .keys()
+        .filter(|key| !is_qualified_name(&key.to_lowercase()))
+    {
+        errors.push(FieldError::invalid(
+            format!("{PATH}.annotations"),
+            key,
+            "is no valid annotation key: at most 63 letters, digits, '-', '_' or '.', perhaps after a domain and '/'",
+        ));
+    }
+}
+
+fn is_qualified_name(key: &str) -> bool {
+    let (domain, name) = key.split_once('/').map_or((None, key), |(d, n)| (Some(d), n));
+    let is_domain = |domain: &str| {
+        domain.len() <= 253 && !domain.is_empty() && domain.split('.').all(capi_api::names::is_dns_label)
+    };
+    !name.is_empty() && is_label_value(name) && domain.is_none_or(is_domain)
+}
+
 /// A Cluster's name cannot be changed.
 pub fn check_cluster_name(new: &str, old: Option<&str>, errors: &mut Vec<FieldError>) {
     if old.is_some_and(|old| old != new) {
@@ -89,7 +199,7 @@ pub fn check_bootstrap(spec: &MachineSpec, path: &str, errors: &mut Vec<FieldErr
     if spec.bootstrap.config_ref.is_none() && spec.bootstrap.data_secret_name.is_none() {
         let detail =
             "expected either spec.bootstrap.dataSecretName or spec.bootstrap.configRef to be populated";
-        errors.push(FieldError::required(format!("{path}bootstrap.data"), detail));
+        errors.push(FieldError::required(format!("{path}bootstrap"), detail));
     }
 }
 
@@ -101,7 +211,10 @@ pub fn check_template(
     errors: &mut Vec<FieldError>,
 ) {
     let all = template.metadata.as_ref().map(|m| &m.labels);
-    if !selector::matches(selector, all) {
+    if !selector::is_valid(selector) {
+        let detail = "every expression needs a known operator, with values for In and NotIn only";
+        errors.push(FieldError::invalid("spec.selector", selector, detail));
+    } else if !selector::matches(selector, all) {
         let text = selector::text(selector);
         errors.push(FieldError::invalid(
             "spec.template.metadata.labels",
@@ -121,6 +234,8 @@ pub fn check_template(
         "spec.template.spec.version",
         errors,
     );
+    check_taints(&template.spec.taints, "spec.template.spec.taints", true, errors);
+    check_metadata(template.metadata.as_ref(), errors);
 }
 
 #[cfg(test)]
@@ -139,5 +254,73 @@ mod tests {
         for (old, expected) in [(1, 3), (5, 5), (9, 7)] {
             assert_eq!(default_replicas(&limits, Some(Some(old))), expected);
         }
+    }
+
+    #[test]
+    fn the_autoscalers_limits_are_numbers_in_order() {
+        let fields = |min: &str, max: &str| -> Vec<String> {
+            let all = [
+                (annotations::AUTOSCALER_MIN_SIZE.to_owned(), min.to_owned()),
+                (annotations::AUTOSCALER_MAX_SIZE.to_owned(), max.to_owned()),
+            ];
+            let mut errors = Vec::new();
+            check_autoscaler_limits(&all.into(), &mut errors);
+            errors.into_iter().map(|e| e.field).collect()
+        };
+        assert!(fields("1", "5").is_empty());
+        assert_eq!(fields("few", "5").len(), 1);
+        assert_eq!(
+            fields("6", "5"),
+            ["metadata.annotations.cluster.x-k8s.io/cluster-api-autoscaler-node-group-max-size"]
+        );
+    }
+
+    #[test]
+    fn taints_of_others_cannot_be_asked_for() {
+        let allowed = |key: &str, worker: bool| {
+            let taint = serde_json::from_value(
+                serde_json::json!({"key": key, "effect": "NoSchedule", "propagation": "Always"}),
+            );
+            let mut errors = Vec::new();
+            check_taints(&[taint.unwrap()], "spec.taints", worker, &mut errors);
+            errors.is_empty()
+        };
+        for (key, expected) in [
+            ("mine", true),
+            ("example.com/mine", true),
+            ("node.kubernetes.io/out-of-service", true),
+            ("node.kubernetes.io/not-ready", false),
+            ("node.cloudprovider.kubernetes.io/uninitialized", false),
+            ("node.cluster.x-k8s.io/uninitialized", false),
+            ("node.cluster.x-k8s.io/outdated-revision", false),
+            ("node-role.kubernetes.io/master", false),
+            ("node-role.kubernetes.io/control-plane", false),
+        ] {
+            assert_eq!(allowed(key, true), expected, "{key}");
+        }
+        assert!(allowed("node-role.kubernetes.io/control-plane", false));
+    }
+
+    #[test]
+    fn keys_and_values_of_templates_must_fit_labels() {
+        let errors = |labels: &[(&str, &str)]| {
+            let metadata = ObjectMeta {
+                labels: labels
+                    .iter()
+                    .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                    .collect(),
+                ..ObjectMeta::default()
+            };
+            let mut errors = Vec::new();
+            check_metadata(Some(&metadata), &mut errors);
+            errors.len()
+        };
+        assert_eq!(
+            errors(&[("a.b/c", "d"), ("node-role.kubernetes.io/worker", "")]),
+            0
+        );
+        assert_eq!(errors(&[("a b", "d")]), 1);
+        assert_eq!(errors(&[("/b", "d")]), 1);
+        assert_eq!(errors(&[("a", "d e")]), 1);
     }
 }

@@ -10,8 +10,9 @@ use super::{
     plan::{Action, Plan},
 };
 
-/// Writes in the plan's order; the Cluster itself comes after its children, even if one of these failed.
-pub async fn act(ctx: &Context, world: &World, plan: Plan) -> Result<(), Error> {
+/// Writes in the plan's order; the Cluster itself comes after its children, even if one of these failed. If `hold`, its
+/// status waits.
+pub async fn act(ctx: &Context, world: &World, plan: Plan, hold: bool) -> Result<(), Error> {
     let mut outcome = Ok(());
     for step in plan.steps {
         tracing::info!(why = %step.why, "cluster step");
@@ -29,10 +30,14 @@ pub async fn act(ctx: &Context, world: &World, plan: Plan) -> Result<(), Error> 
         };
         outcome = outcome.and(result);
     }
+    let mut cluster = plan.cluster;
+    if hold {
+        cluster.status = world.cluster.status.clone();
+    }
     if plan.finish && outcome.is_ok() {
         ctx.remove_finalizer(&*world.cluster, finalizers::CLUSTER).await?;
     } else {
-        ctx.patch(&*world.cluster, &plan.cluster).await?;
+        ctx.patch(&*world.cluster, &cluster).await?;
     }
     for event in plan.events {
         ctx.event(&*world.cluster, event);

@@ -31,6 +31,11 @@ pub const OLD_INFRASTRUCTURE_READY: &str = "InfrastructureReady";
 pub const OLD_CONTROL_PLANE_READY: &str = "ControlPlaneReady";
 /// The older twin of `ControlPlaneInitialized`.
 const OLD_CONTROL_PLANE_INITIALIZED: &str = "ControlPlaneInitialized";
+/// The reason of a topology that cannot be carried out; it makes the Cluster unavailable.
+const RECONCILE_FAILED: &str = "ReconcileFailed";
+/// Said of a topology.
+const NO_TOPOLOGIES: &str = "spec.topology is not supported by this version: nothing is created from ClusterClasses. \
+                             Set spec.infrastructureRef and spec.controlPlaneRef instead";
 /// Said while the references are still to come from the topology.
 const WAITING_FOR_TOPOLOGY: &str = "Waiting for cluster topology to be reconciled";
 
@@ -111,8 +116,27 @@ pub fn set_all(
     let all: Vec<&Machine> = control_plane.iter().chain(&workers).copied().collect();
     write(cluster, machines::remediating(&all, ""), now);
     write(cluster, deleting(stage), now);
+    if let Some(draft) = topology_not_reconciled(world, cluster) {
+        write(cluster, draft, now);
+    }
     write(cluster, available(world, cluster), now);
     next
+}
+
+/// Whether somebody waits for what a status says.
+pub fn is_urgent(before: &Cluster, after: &Cluster) -> bool {
+    let state = |cluster: &Cluster| {
+        let status = cluster.status.clone().unwrap_or_default();
+        let of = |type_| get(cluster, type_).map(|c| c.status.clone());
+        (
+            status.initialization,
+            status.phase,
+            of(types::AVAILABLE),
+            of(types::CONTROL_PLANE_INITIALIZED),
+            of(types::PAUSED),
+        )
+    };
+    after.metadata.deletion_timestamp.is_some() || state(before) != state(after)
 }
 
 fn remote_connection_probe(
@@ -164,6 +188,13 @@ fn remote_connection_probe(
             now,
         ),
     }
+}
+
+/// Nobody here carries out topologies; a controller of somebody else that does says so itself.
+fn topology_not_reconciled(world: &World, cluster: &Cluster) -> Option<Draft> {
+    let own = get(cluster, types::TOPOLOGY_RECONCILED).is_none_or(|c| c.message == NO_TOPOLOGIES);
+    let wanted = cluster.spec.topology.is_some() && !world.is_deleting();
+    (own && wanted).then(|| Draft::is_false(types::TOPOLOGY_RECONCILED, RECONCILE_FAILED, NO_TOPOLOGIES))
 }
 
 /// Said of a reference that the topology has not filled in yet.
@@ -382,7 +413,7 @@ fn available(world: &World, cluster: &Cluster) -> Draft {
         // A topology that is still being carried out does not make the Cluster unavailable.
         Some(c)
             if c.status == "False"
-                && !["ReconcileFailed", "ClusterClassNotReconciled"].contains(&&*c.reason) =>
+                && ![RECONCILE_FAILED, "ClusterClassNotReconciled"].contains(&&*c.reason) =>
         {
             topology.weighing(Priority::Info)
         }

@@ -12,6 +12,8 @@ pub mod plan;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use capi_api::{
     core::v1beta2::{Cluster, Machine, MachineDeployment, MachinePool, MachineSet},
@@ -23,18 +25,31 @@ use kube::ResourceExt;
 
 pub use observe::Settings;
 
-use crate::pause;
+use crate::{pace::Pace, pause};
 
 /// Reconciles Clusters.
 #[derive(Debug, Default)]
 pub struct ClusterReconciler {
     settings: Settings,
+    pace: Pace,
+}
+
+impl ClusterReconciler {
+    /// For how long the status may be held back.
+    fn hold(&self, ctx: &Context, key: &Key, before: &Cluster, after: &Cluster) -> Option<Duration> {
+        if before.status == after.status {
+            return None;
+        }
+        let urgent = conditions::is_urgent(before, after);
+        self.pace.space_out(key, ctx.now(), urgent)
+    }
 }
 
 #[async_trait]
 impl Reconciler for ClusterReconciler {
     async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Next, Failure> {
         let Some(cluster) = ctx.get::<Cluster>(key) else {
+            self.pace.forget(key);
             return Ok(Next::Done);
         };
         if cluster.metadata.deletion_timestamp.is_none()
@@ -48,8 +63,9 @@ impl Reconciler for ClusterReconciler {
         let mut failures = Vec::new();
         let world = observe::observe(ctx, cluster, &mut failures).await;
         let plan = plan::plan(&world, &self.settings, ctx.now());
-        let next = plan.next;
-        act::act(ctx, &world, plan).await?;
+        let held = self.hold(ctx, key, &world.cluster, &plan.cluster);
+        let next = plan.next.earliest(held.map_or(Next::Done, Next::After));
+        act::act(ctx, &world, plan, held.is_some()).await?;
         match failures.into_iter().next() {
             Some(failure) => Err(failure.into()),
             None => Ok(next),
@@ -59,7 +75,11 @@ impl Reconciler for ClusterReconciler {
 
 /// Registers the controller.
 pub fn register(manager: &mut Manager, settings: Settings) {
-    let controller = Controller::<Cluster>::new("cluster", ClusterReconciler { settings })
+    let reconciler = ClusterReconciler {
+        settings,
+        ..ClusterReconciler::default()
+    };
+    let controller = Controller::<Cluster>::new("cluster", reconciler)
         .watches::<MachineDeployment>(|o: &MachineDeployment, _: &Stores| of(o, &o.spec.cluster_name))
         .watches::<MachineSet>(|o: &MachineSet, _: &Stores| of(o, &o.spec.cluster_name))
         .watches::<MachinePool>(|o: &MachinePool, _: &Stores| of(o, &o.spec.cluster_name))

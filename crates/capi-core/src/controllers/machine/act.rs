@@ -25,8 +25,8 @@ use super::{
     remote::{self, failed},
 };
 
-/// Writes in the plan's order; the Machine itself comes last, even if a step before failed.
-pub async fn act(ctx: &Context, world: &World, plan: Plan) -> Result<(), Error> {
+/// Writes in the plan's order; the Machine itself comes last, even if a step before failed. If `hold`, its status waits.
+pub async fn act(ctx: &Context, world: &World, plan: Plan, hold: bool) -> Result<(), Error> {
     let cluster = Key::of(&*world.cluster);
     let mut machine = plan.machine;
     let mut outcome = Ok(());
@@ -59,12 +59,19 @@ pub async fn act(ctx: &Context, world: &World, plan: Plan) -> Result<(), Error> 
             break;
         }
     }
+    if hold {
+        machine.status = world.machine.status.clone();
+    }
     if plan.finish && outcome.is_ok() {
         ctx.remove_finalizer(&*world.machine, finalizers::MACHINE).await?;
     } else {
         ctx.patch(&*world.machine, &machine).await?;
     }
-    for event in plan.events {
+    let told = plan
+        .events
+        .into_iter()
+        .chain(plan.news.into_iter().filter(|_| !hold));
+    for event in told {
         ctx.event(&*world.machine, event);
     }
     outcome

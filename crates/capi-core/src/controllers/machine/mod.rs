@@ -10,11 +10,12 @@ pub mod node_conditions;
 pub mod observe;
 pub mod plan;
 mod remote;
+mod urgency;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use capi_api::{
@@ -29,7 +30,7 @@ use kube::ResourceExt;
 pub use observe::{KeyPatterns, Settings};
 
 use super::machine_deployment::template;
-use crate::{machines, pause};
+use crate::{machines, pace::Pace, pause};
 
 /// The index of Machines by the provider ID that their Node will carry.
 const BY_PROVIDER_ID: &str = "provider-id";
@@ -40,12 +41,27 @@ const BY_NODE: &str = "node";
 #[derive(Debug, Default)]
 pub struct MachineReconciler {
     settings: Settings,
+    pace: Pace,
+}
+
+impl MachineReconciler {
+    /// For how long the status may be held back.
+    fn hold(&self, ctx: &Context, key: &Key, world: &observe::World, plan: &plan::Plan) -> Option<Duration> {
+        let (before, after) = (&*world.machine, &plan.machine);
+        if before.status == after.status {
+            self.pace.settled(key);
+            return None;
+        }
+        let urgent = urgency::is_urgent(before, after, ctx.now());
+        self.pace.gather(key, ctx.now(), urgent)
+    }
 }
 
 #[async_trait]
 impl Reconciler for MachineReconciler {
     async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Next, Failure> {
         let Some(machine) = ctx.get::<Machine>(key) else {
+            self.pace.forget(key);
             return Ok(Next::Done);
         };
         let cluster_key = key.sibling(machine.spec.cluster_name.clone());
@@ -63,8 +79,9 @@ impl Reconciler for MachineReconciler {
         let mut failures = Vec::new();
         let world = observe::observe(ctx, machine, cluster, &mut failures).await;
         let plan = plan::plan(&world, &self.settings, ctx.now());
-        let next = plan.next;
-        act::act(ctx, &world, plan).await?;
+        let held = self.hold(ctx, key, &world, &plan);
+        let next = plan.next.earliest(held.map_or(Next::Done, Next::After));
+        act::act(ctx, &world, plan, held.is_some()).await?;
         match failures.into_iter().next() {
             Some(failure) => Err(failure.into()),
             None => Ok(next),
@@ -87,7 +104,11 @@ pub fn register(manager: &mut Manager, mut settings: Settings) {
             .into_iter()
             .collect()
     });
-    let controller = Controller::<Machine>::new("machine", MachineReconciler { settings })
+    let reconciler = MachineReconciler {
+        settings,
+        ..MachineReconciler::default()
+    };
+    let controller = Controller::<Machine>::new("machine", reconciler)
         .concurrency(100)
         .watches_changes::<Cluster>(by_cluster)
         .watches_changes::<MachineSet>(by_set)

@@ -1,18 +1,30 @@
 //! Carries out a MachineDeployment's plan.
 
-use capi_api::{core::v1beta2::MachineSet, finalizers};
+use capi_api::{core::v1beta2::MachineSet, finalizers, names::hash_of};
 use capi_runtime::{Context, Error, Event, Key, meta};
 use kube::ResourceExt;
 
 use super::{
+    desired,
     observe::World,
     plan::{Action, Plan},
 };
+use crate::propagate::{Known, MACHINE_DEPLOYMENT, tidied};
 
-/// Writes in the plan's order; the MachineDeployment itself comes last, even if a step before failed.
-pub async fn act(ctx: &Context, world: &World, plan: Plan) -> Result<(), Error> {
+/// How an act ended.
+pub struct Ended {
+    /// Nothing failed.
+    pub outcome: Result<(), Error>,
+    /// What MachineSets follow from now on.
+    pub settled: Known,
+}
+
+/// Writes in the plan's order; the MachineDeployment itself comes last, even if a step before failed. If `hold`, its
+/// status waits.
+pub async fn act(ctx: &Context, world: &World, plan: Plan, hold: bool) -> Ended {
     let deployment = &*world.deployment;
     let mut outcome = Ok(());
+    let mut settled = plan.settled;
     for step in plan.steps {
         tracing::info!(why = %step.why, "machine deployment step");
         let result = match step.action {
@@ -20,11 +32,14 @@ pub async fn act(ctx: &Context, world: &World, plan: Plan) -> Result<(), Error> 
                 .patch_dynamic(&found.object, &object, &found.resource)
                 .await
                 .map(|_| ()),
-            Action::Create(set) => create(ctx, world, &set).await,
-            Action::Change(before, after) => {
-                let result = ctx.patch(&*before, &*after).await.map(|_| ());
-                if let Err(error) = &result {
-                    warn(ctx, world, "FailedUpdate", "update", &after, error);
+            Action::Create(set) => create(ctx, world, &set, &mut settled).await,
+            Action::Change(after, hash) => {
+                let result = change(ctx, &after).await;
+                match &result {
+                    Ok(()) => {
+                        settled.insert(after.uid().unwrap_or_default(), hash);
+                    }
+                    Err(error) => warn(ctx, world, "FailedUpdate", "update", &after, error),
                 }
                 result
             }
@@ -42,24 +57,44 @@ pub async fn act(ctx: &Context, world: &World, plan: Plan) -> Result<(), Error> 
             break;
         }
     }
-    if plan.finish && outcome.is_ok() {
-        ctx.remove_finalizer(deployment, finalizers::MACHINE_DEPLOYMENT)
-            .await?;
-    } else {
-        ctx.patch(deployment, &plan.deployment).await?;
+    let mut after = plan.deployment;
+    if hold {
+        after.status = deployment.status.clone();
     }
+    let written = if plan.finish && outcome.is_ok() {
+        ctx.remove_finalizer(deployment, finalizers::MACHINE_DEPLOYMENT)
+            .await
+    } else {
+        ctx.patch(deployment, &after).await
+    };
     if outcome.is_ok() {
         for event in plan.events {
             ctx.event(deployment, event);
         }
     }
-    outcome
+    Ended {
+        outcome: written.map(|_| ()).and(outcome),
+        settled,
+    }
 }
 
-async fn create(ctx: &Context, world: &World, set: &MachineSet) -> Result<(), Error> {
+/// Applies a MachineSet; what its creation wrote and nobody wants any more goes too.
+async fn change(ctx: &Context, after: &MachineSet) -> Result<(), Error> {
+    let key = Key::of(after);
+    let intent = desired::intent(after);
+    let answer: MachineSet = ctx.apply(&key, &intent, MACHINE_DEPLOYMENT).await?;
+    match tidied(&answer, &intent, (MACHINE_DEPLOYMENT, &desired::ROOTS, &[]), &key)? {
+        Some(tidied) => ctx.patch(&answer, &tidied).await.map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+async fn create(ctx: &Context, world: &World, set: &MachineSet, settled: &mut Known) -> Result<(), Error> {
     let name = Key::of(set);
-    match ctx.create(set).await {
-        Ok(_) => {
+    match ctx.create_as(set, MACHINE_DEPLOYMENT).await {
+        Ok(created) => {
+            let hash = hash_of(&desired::view(set));
+            settled.insert(created.uid().unwrap_or_default(), hash);
             let replicas = set.spec.replicas.unwrap_or(0);
             let message = format!("Created MachineSet {name} with {replicas} replicas");
             ctx.event(&*world.deployment, Event::normal("SuccessfulCreate", message));

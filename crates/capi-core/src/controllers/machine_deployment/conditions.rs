@@ -54,6 +54,22 @@ pub fn set_all(world: &World, sorted: &Sorted, deployment: &mut MachineDeploymen
     next
 }
 
+/// Whether somebody waits for what a status says.
+pub fn is_urgent(before: &MachineDeployment, after: &MachineDeployment) -> bool {
+    let state = |deployment: &MachineDeployment| {
+        let status = deployment.status.clone().unwrap_or_default();
+        let of = |type_| get(deployment, type_).map(|c| c.status.clone());
+        (
+            of(types::AVAILABLE),
+            of(types::PAUSED),
+            status.phase == Some(MachineDeploymentPhase::Running)
+                && status.available_replicas == status.replicas
+                && status.up_to_date_replicas == status.replicas,
+        )
+    };
+    after.metadata.deletion_timestamp.is_some() || state(before) != state(after)
+}
+
 fn status(deployment: &mut MachineDeployment) -> &mut MachineDeploymentStatus {
     deployment.status.get_or_insert_default()
 }

@@ -14,6 +14,7 @@ use capi_api::{
 use capi_runtime::meta;
 use jiff::Timestamp;
 use kube::{ResourceExt, core::ObjectMeta};
+use serde_json::{Value, json};
 
 use super::{planner::Wanted, template};
 
@@ -26,6 +27,57 @@ const OWN_ANNOTATIONS: [&str; 6] = [
     annotations::MAX_REPLICAS,
     annotations::CONVERSION_DATA,
 ];
+
+/// The paths of everything that a MachineSet takes over from its MachineDeployment.
+pub const ROOTS: [&str; 9] = [
+    "metadata.labels",
+    "metadata.annotations",
+    "spec.machineNaming",
+    "spec.deletion",
+    "spec.template.metadata",
+    "spec.template.spec.readinessGates",
+    "spec.template.spec.minReadySeconds",
+    "spec.template.spec.deletion",
+    "spec.template.spec.taints",
+];
+
+/// What of a MachineSet follows its MachineDeployment, to compare what is with what is wanted.
+pub fn view(set: &MachineSet) -> Value {
+    let all = serde_json::to_value(&set.spec).unwrap_or_default();
+    let template = &all["template"];
+    let part = |name: &str| template["spec"].get(name).cloned().unwrap_or_default();
+    let mut annotations = set.annotations().clone();
+    annotations.retain(|key, _| key != annotations::CONVERSION_DATA && key != OWN_ANNOTATIONS[0]);
+    json!({
+        "controller": meta::controller_of(&set.metadata).map(|o| &o.uid),
+        "labels": set.labels(),
+        "annotations": annotations,
+        "replicas": set.spec.replicas,
+        "machineNaming": all.get("machineNaming"),
+        "deletion": all.get("deletion"),
+        "metadata": template.get("metadata"),
+        "spec": {
+            "readinessGates": part("readinessGates"),
+            "minReadySeconds": part("minReadySeconds"),
+            "deletion": part("deletion"),
+            "taints": part("taints"),
+        },
+    })
+}
+
+/// The whole MachineSet, to be applied: what an apply leaves out, it gives up.
+pub fn intent(set: &MachineSet) -> Value {
+    json!({
+        "metadata": {
+            "uid": set.uid(),
+            "labels": set.labels(),
+            "annotations": set.annotations(),
+            "finalizers": set.finalizers(),
+            "ownerReferences": set.owner_references(),
+        },
+        "spec": set.spec,
+    })
+}
 
 /// The MachineSets of a MachineDeployment, sorted out.
 #[derive(Clone, Debug, Default)]
@@ -207,20 +259,26 @@ fn template_metadata(deployment: &MachineDeployment) -> TemplateMeta {
 /// What every MachineSet takes over from its MachineDeployment without a rollout.
 fn follow_deployment(deployment: &MachineDeployment, set: &mut MachineSet, wanted: &Wanted) {
     let from_template = template_metadata(deployment);
-    let identity = set.labels().get(labels::MACHINE_TEMPLATE_HASH).cloned();
-    meta::ensure_owner(&mut set.metadata, meta::controller_reference(deployment));
-    let all = set.labels_mut();
-    all.extend(from_template.labels.clone());
-    all.insert(labels::DEPLOYMENT_NAME.to_owned(), deployment.name_any());
-    all.insert(
+    let cluster = (
         labels::CLUSTER_NAME.to_owned(),
         deployment.spec.cluster_name.clone(),
     );
+    let identity = set.labels().get_key_value(labels::MACHINE_TEMPLATE_HASH);
+    let mut shared = from_template.labels;
+    shared.extend([cluster]);
+    shared.extend(identity.map(|(key, value)| (key.clone(), value.clone())));
+    meta::ensure_owner(&mut set.metadata, meta::controller_reference(deployment));
+    let mut own = shared.clone();
+    own.insert(labels::DEPLOYMENT_NAME.to_owned(), deployment.name_any());
+    set.metadata.labels = Some(own);
+
+    let history = [annotations::REVISION, annotations::REVISION_HISTORY];
+    let mut all = set.annotations().clone();
+    all.retain(|key, _| history.contains(&key.as_str()));
     let inherited = deployment
         .annotations()
         .iter()
         .filter(|(key, _)| !OWN_ANNOTATIONS.contains(&key.as_str()));
-    let all = set.annotations_mut();
     all.extend(inherited.map(|(key, value)| (key.clone(), value.clone())));
     all.insert(
         annotations::DESIRED_REPLICAS.to_owned(),
@@ -230,20 +288,13 @@ fn follow_deployment(deployment: &MachineDeployment, set: &mut MachineSet, wante
         annotations::MAX_REPLICAS.to_owned(),
         (wanted.replicas + wanted.max_surge).to_string(),
     );
+    set.metadata.annotations = Some(all);
 
     let template = &mut set.spec.template;
-    let metadata = template.metadata.get_or_insert_default();
-    metadata.labels.extend(from_template.labels);
-    metadata.labels.insert(
-        labels::CLUSTER_NAME.to_owned(),
-        deployment.spec.cluster_name.clone(),
-    );
-    metadata.annotations = from_template.annotations;
-    if let Some(identity) = identity {
-        metadata
-            .labels
-            .insert(labels::MACHINE_TEMPLATE_HASH.to_owned(), identity);
-    }
+    template.metadata = Some(TemplateMeta {
+        labels: shared,
+        annotations: from_template.annotations,
+    });
     let source = &deployment.spec.template.spec;
     template.spec.min_ready_seconds = source.min_ready_seconds;
     template.spec.readiness_gates = source.readiness_gates.clone();

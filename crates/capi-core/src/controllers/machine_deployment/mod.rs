@@ -12,6 +12,8 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use capi_api::{
     core::v1beta2::{Cluster, Machine, MachineDeployment, MachineSet},
@@ -23,16 +25,39 @@ use capi_runtime::{
 use kube::{ResourceExt, core::DynamicObject};
 
 use super::machine_set::refers_to;
-use crate::{pause, selector};
+use crate::{pace::Pace, pause, propagate::Memory, selector};
 
 /// Reconciles MachineDeployments.
 #[derive(Debug, Default)]
-pub struct MachineDeploymentReconciler;
+pub struct MachineDeploymentReconciler {
+    /// What was last carried to MachineSets.
+    carried: Memory,
+    pace: Pace,
+}
+
+impl MachineDeploymentReconciler {
+    /// For how long the status may be held back.
+    fn hold(
+        &self,
+        ctx: &Context,
+        key: &Key,
+        before: &MachineDeployment,
+        after: &MachineDeployment,
+    ) -> Option<Duration> {
+        if before.status == after.status {
+            return None;
+        }
+        let urgent = conditions::is_urgent(before, after);
+        self.pace.space_out(key, ctx.now(), urgent)
+    }
+}
 
 #[async_trait]
 impl Reconciler for MachineDeploymentReconciler {
     async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Next, Failure> {
         let Some(deployment) = ctx.get::<MachineDeployment>(key) else {
+            self.carried.forget(key);
+            self.pace.forget(key);
             return Ok(Next::Done);
         };
         let cluster_key = key.sibling(deployment.spec.cluster_name.clone());
@@ -52,38 +77,45 @@ impl Reconciler for MachineDeploymentReconciler {
             return Ok(Next::Done);
         }
         let mut failures = Vec::new();
-        let world = observe::observe(ctx, deployment, cluster, &mut failures).await;
+        let mut world = observe::observe(ctx, deployment, cluster, &mut failures).await;
+        world.known = self.carried.of(key);
         let plan = plan::plan(&world, ctx.now());
         let next = plan.next;
-        act::act(ctx, &world, plan).await?;
+        let held = self.hold(ctx, key, &world.deployment, &plan.deployment);
+        let ended = act::act(ctx, &world, plan, held.is_some()).await;
+        let there = world.sets.iter().filter_map(|set| set.uid());
+        let there = there.chain(ended.settled.keys().cloned()).collect();
+        self.carried.remember(key, ended.settled, &there);
+        ended.outcome?;
         match failures.into_iter().next() {
             Some(failure) => Err(failure.into()),
-            None => Ok(next),
+            None => Ok(next.earliest(held.map_or(Next::Done, Next::After))),
         }
     }
 }
 
 /// Registers the controller.
 pub fn register(manager: &mut Manager) {
-    let controller = Controller::<MachineDeployment>::new("machinedeployment", MachineDeploymentReconciler)
-        .concurrency(50)
-        .watches::<MachineSet>(by_set)
-        .watches::<Machine>(by_machine)
-        .watches_changes::<Cluster>(|old: Option<&Cluster>, new: Option<&Cluster>, stores: &Stores| {
-            let Some(cluster) = new else { return Vec::new() };
-            if old.map(pause::is_cluster_paused) == Some(pause::is_cluster_paused(cluster)) {
-                return Vec::new();
-            }
-            let all = stores
-                .get::<MachineDeployment>()
-                .list(cluster.namespace().as_deref());
-            let name = cluster.name_any();
-            all.iter()
-                .filter(|d| d.spec.cluster_name == name)
-                .map(|d| Key::of(&**d))
-                .collect()
-        })
-        .watches_referenced(by_referenced);
+    let controller =
+        Controller::<MachineDeployment>::new("machinedeployment", MachineDeploymentReconciler::default())
+            .concurrency(50)
+            .watches::<MachineSet>(by_set)
+            .watches::<Machine>(by_machine)
+            .watches_changes::<Cluster>(|old: Option<&Cluster>, new: Option<&Cluster>, stores: &Stores| {
+                let Some(cluster) = new else { return Vec::new() };
+                if old.map(pause::is_cluster_paused) == Some(pause::is_cluster_paused(cluster)) {
+                    return Vec::new();
+                }
+                let all = stores
+                    .get::<MachineDeployment>()
+                    .list(cluster.namespace().as_deref());
+                let name = cluster.name_any();
+                all.iter()
+                    .filter(|d| d.spec.cluster_name == name)
+                    .map(|d| Key::of(&**d))
+                    .collect()
+            })
+            .watches_referenced(by_referenced);
     manager.register(controller);
 }
 

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 
 use crate::{
     foreign::{Foreign, follow},
+    propagate::Known,
     selector,
 };
 
@@ -26,6 +27,8 @@ pub struct World {
     pub bootstrap_template: Foreign,
     /// What its infrastructure template reference leads to.
     pub infrastructure_template: Foreign,
+    /// What was last carried to its MachineSets.
+    pub known: Known,
 }
 
 impl World {
@@ -59,6 +62,7 @@ pub async fn observe(
             &deployment,
             &ctx.store::<Machine>().by_cluster(&Key::of(&*cluster)),
         ),
+        known: Known::new(),
         deployment,
         cluster,
     }

@@ -21,6 +21,7 @@ use crate::{
     controllers::{cluster::plan::label_cluster, machine_set::plan::claim_template},
     foreign::Found,
     plan::{Step, foresee_generation, look_at},
+    propagate::{Known, judge},
     webhooks,
 };
 
@@ -31,8 +32,8 @@ pub enum Action {
     ClaimTemplate(Found, Box<DynamicObject>),
     /// Creates a MachineSet.
     Create(Box<MachineSet>),
-    /// Changes a MachineSet.
-    Change(Arc<MachineSet>, Box<MachineSet>),
+    /// Brings a MachineSet up to date; the hash of what it follows is to be remembered.
+    Change(Box<MachineSet>, String),
     /// Deletes a MachineSet.
     Delete(Arc<MachineSet>),
 }
@@ -50,6 +51,8 @@ pub struct Plan {
     pub events: Vec<Event>,
     /// When to look again without an event.
     pub next: Next,
+    /// What MachineSets follow already.
+    pub settled: Known,
 }
 
 /// Plans a reconcile.
@@ -60,6 +63,7 @@ pub fn plan(world: &World, now: Timestamp) -> Plan {
         finish: false,
         events: Vec::new(),
         next: Next::Done,
+        settled: Known::new(),
     };
     webhooks::machine_deployment::default_in_place(&mut plan.deployment);
     let cluster = plan.deployment.spec.cluster_name.clone();
@@ -166,7 +170,7 @@ fn roll_out(world: &World, sorted: &Sorted, plan: &mut Plan, now: Timestamp) {
             current.spec.replicas = Some(intent.replicas);
         }
         match &sorted.current {
-            Some(before) => change(before, current, &intents, paused, plan),
+            Some(before) => change(world, before, current, &intents, plan),
             None => create_set(current, &sorted.why_new, plan),
         }
         if let Some(revision) = revision {
@@ -180,7 +184,7 @@ fn roll_out(world: &World, sorted: &Sorted, plan: &mut Plan, now: Timestamp) {
         if let Some(intent) = intents.get(&before.name_any()) {
             after.spec.replicas = Some(intent.replicas);
         }
-        change(before, after, &intents, paused, plan);
+        change(world, before, after, &intents, plan);
     }
     if let Some(after) = deployment.spec.rollout.as_ref().and_then(|r| r.after.as_ref()) {
         plan.next = plan.next.earliest(look_at(after.0, now));
@@ -191,10 +195,21 @@ fn create_set(set: MachineSet, why: &str, plan: &mut Plan) {
     plan.steps.push(Step::new(Action::Create(Box::new(set)), why));
 }
 
-fn change(before: &Arc<MachineSet>, after: MachineSet, intents: &Intents, paused: bool, plan: &mut Plan) {
-    if after == **before || before.metadata.deletion_timestamp.is_some() {
+fn change(world: &World, before: &Arc<MachineSet>, after: MachineSet, intents: &Intents, plan: &mut Plan) {
+    if before.metadata.deletion_timestamp.is_some() {
         return;
     }
+    let uid = before.uid().unwrap_or_default();
+    let judged = judge(
+        &desired::view(before),
+        &desired::view(&after),
+        world.known.get(&uid),
+    );
+    if !judged.due {
+        plan.settled.insert(uid, judged.hash);
+        return;
+    }
+    let paused = plan.deployment.spec.paused == Some(true);
     let name = before.name_any();
     let (from, to) = (
         before.spec.replicas.unwrap_or(0),
@@ -220,7 +235,7 @@ fn change(before: &Arc<MachineSet>, after: MachineSet, intents: &Intents, paused
         |intent| format!("MachineSet {name} from {from} to {to} replicas: {}", intent.why),
     );
     plan.steps
-        .push(Step::new(Action::Change(before.clone(), Box::new(after)), why));
+        .push(Step::new(Action::Change(Box::new(after), judged.hash), why));
 }
 
 /// Old MachineSets without Machines go once the rollout is complete.

@@ -52,6 +52,7 @@ fn world(deployment: MachineDeployment, sets: Vec<MachineSet>) -> World {
             "metadata": {"name": "t", "namespace": "ns",
                 "ownerReferences": [{"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "name": "c", "uid": "cu"}]}}),
         ),
+        known: Default::default(),
     }
 }
 
@@ -78,7 +79,7 @@ fn changes(plan: &Plan) -> Vec<(String, i32)> {
     plan.steps
         .iter()
         .filter_map(|step| match &step.action {
-            Action::Change(_, after) => Some((after.name_any(), after.spec.replicas.unwrap())),
+            Action::Change(after, _) => Some((after.name_any(), after.spec.replicas.unwrap())),
             _ => None,
         })
         .collect()

@@ -12,7 +12,6 @@ use kube::{
     ResourceExt,
     core::{DynamicObject, ObjectMeta},
 };
-use serde_json::Value;
 
 use super::{
     conditions::{old_creation_failed, old_summary, scaling_up_text},
@@ -21,7 +20,7 @@ use super::{
     plan::{Action, Plan},
     synchronize::{Apply, CLONE_ROOTS, Common, MACHINE_ROOTS, ORIGIN},
 };
-use crate::propagate::{Known, MACHINE_SET, left_behind};
+use crate::propagate::{Known, MACHINE_SET, tidied};
 
 /// A creation that did not succeed: the older condition's reason for it, and the cause.
 struct Failed(&'static str, Error);
@@ -108,36 +107,19 @@ async fn carry(ctx: &Context, apply: &Apply) -> Result<(), Error> {
     match &apply.resource {
         None => {
             let answer: Machine = ctx.apply(key, intent, apply.manager).await?;
-            match tidied(&answer, intent, &MACHINE_ROOTS, key)? {
+            match tidied(&answer, intent, (MACHINE_SET, &MACHINE_ROOTS, &[]), key)? {
                 Some(tidied) => ctx.patch(&answer, &tidied).await.map(|_| ()),
                 None => Ok(()),
             }
         }
         Some(resource) => {
             let answer = ctx.apply_dynamic(resource, key, intent, apply.manager).await?;
-            match tidied(&answer, intent, &CLONE_ROOTS, key)? {
+            match tidied(&answer, intent, (MACHINE_SET, &CLONE_ROOTS, &ORIGIN), key)? {
                 Some(tidied) => ctx.patch_dynamic(&answer, &tidied, resource).await.map(|_| ()),
                 None => Ok(()),
             }
         }
     }
-}
-
-/// The object without what its creation left behind; nothing if there is nothing.
-fn tidied<K>(answer: &K, intent: &Value, roots: &[&str], key: &Key) -> Result<Option<K>, Error>
-where
-    K: serde::Serialize + serde::de::DeserializeOwned,
-{
-    let broken = |error: serde_json::Error| Error::Config {
-        what: format!("object {key}"),
-        reason: error.to_string(),
-    };
-    let mut object = serde_json::to_value(answer).map_err(broken)?;
-    let Some(patch) = left_behind(&object, intent, MACHINE_SET, roots, &ORIGIN) else {
-        return Ok(None);
-    };
-    crate::propagate::merge(&mut object, &patch);
-    serde_json::from_value(object).map(Some).map_err(broken)
 }
 
 /// The Machine, then its clones. What an interruption leaves out is made by the next reconcile.
