@@ -15,6 +15,9 @@ use controlplane_kubeadm::workload::etcd::{EtcdCluster, EtcdError, Leaving, Reac
 use etcd_api::Client;
 use etcd_backends::{Backend, Imitation, Processes, real_etcd};
 
+/// How long an answer may be another one than expected.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// Runs scenarios on a backend and writes down what it answers.
 struct Suite<B> {
     backend: Arc<B>,
@@ -81,13 +84,17 @@ impl<B: Backend> Suite<B> {
             .expected
             .as_ref()
             .and_then(|lines| lines.get(self.transcript.len()).cloned());
-        let mut line = String::new();
-        for _ in 0..60 {
-            line = format!("{question}: {}", answer(self.cluster()).await);
-            if expected.as_ref().is_none_or(|expected| *expected == line) {
-                break;
+        let begun = tokio::time::Instant::now();
+        let line = loop {
+            let line = format!("{question}: {}", answer(self.cluster()).await);
+            let as_expected = expected.as_ref().is_none_or(|expected| *expected == line);
+            if as_expected || begun.elapsed() > PATIENCE {
+                break line;
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
+        };
+        if let Some(expected) = expected.filter(|expected| *expected != line) {
+            println!("imitation: {expected}\n     real: {line}");
         }
         self.transcript.push(line);
     }

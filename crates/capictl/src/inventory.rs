@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, ResourceExt as _,
@@ -154,6 +155,8 @@ pub struct Kinds {
     kinds: Vec<(GroupVersionKind, ApiResource)>,
     /// Which provider a kind (`kind.group`) belongs to, as its CRD's label tells.
     providers: Arc<BTreeMap<String, String>>,
+    /// The kinds (`kind.group`) whose CRD names no version that implements the contract.
+    unlabelled: Arc<BTreeSet<String>>,
 }
 
 impl Kinds {
@@ -166,10 +169,15 @@ impl Kinds {
             .context("cannot list the CustomResourceDefinitions")?;
         let mut kinds = Vec::new();
         let mut providers = BTreeMap::new();
+        let mut unlabelled = BTreeSet::new();
         for crd in crds.items.iter().filter(|crd| belongs_to_cluster_api(crd)) {
             let names = &crd.spec.names;
             if let Some(provider) = crd.labels().get("cluster.x-k8s.io/provider") {
                 providers.insert(format!("{}.{}", names.kind, crd.spec.group), provider.clone());
+            }
+            let contract = ["cluster.x-k8s.io/v1beta1", "cluster.x-k8s.io/v1beta2"];
+            if !contract.iter().any(|label| crd.labels().contains_key(*label)) {
+                unlabelled.insert(format!("{}.{}", names.kind, crd.spec.group));
             }
             let Some(version) = crd.spec.versions.iter().find(|v| v.storage) else {
                 continue;
@@ -181,6 +189,7 @@ impl Kinds {
         Ok(Self {
             kinds,
             providers: Arc::new(providers),
+            unlabelled: Arc::new(unlabelled),
         })
     }
 
@@ -207,6 +216,8 @@ impl Kinds {
             objects,
             providers: self.providers.clone(),
             kinds: Some(Arc::new(kinds.collect())),
+            unlabelled: self.unlabelled.clone(),
+            warnings: Arc::new(warnings(client, namespace).await?),
         })
     }
 }
@@ -218,6 +229,9 @@ pub struct Inventory {
     providers: Arc<BTreeMap<String, String>>,
     /// Group and kind of everything that was asked for; none if that is not known.
     kinds: Option<Arc<BTreeSet<(String, String)>>>,
+    unlabelled: Arc<BTreeSet<String>>,
+    /// The last warning about each object, by its uid.
+    warnings: Arc<BTreeMap<String, String>>,
 }
 
 /// A reference of the v1beta2 form, as found in a spec.
@@ -251,6 +265,8 @@ impl Inventory {
             objects,
             providers: Arc::default(),
             kinds: None,
+            unlabelled: Arc::default(),
+            warnings: Arc::default(),
         }
     }
 
@@ -277,12 +293,41 @@ impl Inventory {
         self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
     }
 
+    /// Whether the kind of an object lacks the label by which references to it are followed.
+    pub fn lacks_contract(&self, object: &Object) -> bool {
+        self.unlabelled
+            .contains(&format!("{}.{}", object.kind, object.group))
+    }
+
+    /// The last warning that somebody gave about an object.
+    pub fn warning_about(&self, object: &Object) -> Option<&str> {
+        let uid = object.object.metadata.uid.as_deref()?;
+        self.warnings.get(uid).map(String::as_str)
+    }
+
     /// The provider that reconciles the kind of an object, if its CRD says so.
     pub fn provider_of(&self, object: &Object) -> Option<&str> {
         self.providers
             .get(&format!("{}.{}", object.kind, object.group))
             .map(String::as_str)
     }
+}
+
+/// The last warning about each object, by its uid.
+async fn warnings(client: &Client, namespace: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let events = api.list(&ListParams::default()).await;
+    let mut events = events
+        .with_context(|| format!("cannot list the Events in namespace {namespace}"))?
+        .items;
+    events.retain(|event| event.type_.as_deref() == Some("Warning"));
+    let when = |event: &Event| {
+        let again = event.series.as_ref().map(|series| series.last_observed_time.0);
+        again.or(event.event_time.as_ref().map(|time| time.0))
+    };
+    events.sort_by_key(when);
+    let about = |event: Event| Some((event.regarding?.uid?, event.note?));
+    Ok(events.into_iter().filter_map(about).collect())
 }
 
 fn belongs_to_cluster_api(crd: &CustomResourceDefinition) -> bool {

@@ -56,6 +56,18 @@ pub enum Error {
     Etcd(#[from] crate::workload::etcd::EtcdError),
 }
 
+impl Error {
+    /// Whether the API server or a webhook does not want what was asked for.
+    pub fn is_refusal(&self) -> bool {
+        let Self::Runtime(error) = self else {
+            return false;
+        };
+        error
+            .status()
+            .is_some_and(|status| matches!(status.code, 400 | 403 | 422))
+    }
+}
+
 impl Classify for Error {
     fn class(&self) -> Class {
         match self {

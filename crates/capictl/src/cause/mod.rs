@@ -38,6 +38,15 @@ impl fmt::Display for Cause {
     }
 }
 
+/// A walk through a tree.
+#[derive(Clone, Copy)]
+struct Walk<'a> {
+    inventory: &'a Inventory,
+    search: Search,
+    /// The workload cluster cannot be asked.
+    disconnected: bool,
+}
+
 /// What is looked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Search {
@@ -49,12 +58,18 @@ enum Search {
 
 /// The cause, or `None` when everything is well.
 pub fn find(inventory: &Inventory, node: &Node<'_>) -> Option<Cause> {
-    let cluster = match &node.item {
-        Item::Object(object) => *object,
-        _ => return walk(inventory, node, Search::Blocking),
+    let walk = |search, disconnected| Walk {
+        inventory,
+        search,
+        disconnected,
     };
-    walk(inventory, node, Search::Blocking)
-        .or_else(|| walk(inventory, node, Search::Anything))
+    let Item::Object(cluster) = &node.item else {
+        return walk(Search::Blocking, false).at(node);
+    };
+    let disconnected = unreachable(cluster).is_some();
+    walk(Search::Blocking, disconnected)
+        .at(node)
+        .or_else(|| walk(Search::Anything, disconnected).at(node))
         .or_else(|| beside(inventory, cluster))
         .or_else(|| {
             (!is_well(cluster))
@@ -63,42 +78,38 @@ pub fn find(inventory: &Inventory, node: &Node<'_>) -> Option<Cause> {
         })
 }
 
-fn walk(inventory: &Inventory, node: &Node<'_>, search: Search) -> Option<Cause> {
-    let object = match &node.item {
-        Item::Object(object) => *object,
-        Item::Folded(_) => return None,
-        Item::Heading(_) => return first(inventory, &node.children, search),
-        Item::Missing(reference, field) => return Some(missing(inventory, reference, field)),
-    };
-    if let Some(paused) = object.condition("Paused").filter(|c| c.status == "True") {
-        return Some(cause(object, &paused, next::unpause(object)));
+impl Walk<'_> {
+    fn at(self, node: &Node<'_>) -> Option<Cause> {
+        let object = match &node.item {
+            Item::Object(object) => *object,
+            Item::Folded(_) => return None,
+            Item::Heading(_) => return node.children.iter().find_map(|child| self.at(child)),
+            Item::Missing(reference, field) => return Some(missing(self.inventory, reference, field)),
+        };
+        if let Some(paused) = object.condition("Paused").filter(|c| c.status == "True") {
+            return Some(cause(object, &paused, next::unpause(object)));
+        }
+        let sums_up = matches!(
+            object.kind.as_str(),
+            "Cluster" | "KubeadmControlPlane" | "MachineDeployment" | "MachineSet" | "MachinePool"
+        );
+        if is_well(object) && (self.search == Search::Blocking || !sums_up) {
+            return None;
+        }
+        // What belongs to an object that is being deleted may be gone already.
+        let there = |child: &&Node<'_>| !(object.is_deleting() && matches!(child.item, Item::Missing(..)));
+        let workers = |child: &&Node<'_>| matches!(child.item, Item::Heading(_));
+        let (last, before): (Vec<_>, Vec<_>) = node.children.iter().filter(there).partition(workers);
+        // A deleting parent waits for its children, but a child that is merely being deleted with it is not at fault.
+        let below = before.into_iter().find_map(|child| self.at(child));
+        below
+            .or_else(|| unreachable(object))
+            .or_else(|| last.into_iter().find_map(|child| self.at(child)))
+            .or_else(|| match self.search {
+                Search::Anything if sums_up && is_well(object) => own::stuck(self.inventory, object),
+                _ => own::own(self.inventory, object, self.disconnected),
+            })
     }
-    let sums_up = matches!(
-        object.kind.as_str(),
-        "Cluster" | "KubeadmControlPlane" | "MachineDeployment" | "MachineSet" | "MachinePool"
-    );
-    if is_well(object) && (search == Search::Blocking || !sums_up) {
-        return None;
-    }
-    // What belongs to an object that is being deleted may be gone already.
-    let there = |child: &&Node<'_>| !(object.is_deleting() && matches!(child.item, Item::Missing(..)));
-    let workers = |child: &&Node<'_>| matches!(child.item, Item::Heading(_));
-    let (last, before): (Vec<_>, Vec<_>) = node.children.iter().filter(there).partition(workers);
-    // A deleting parent waits for its children, but a child that is merely being deleted with it is not at fault.
-    let below = before
-        .into_iter()
-        .find_map(|child| walk(inventory, child, search));
-    below
-        .or_else(|| unreachable(object))
-        .or_else(|| last.into_iter().find_map(|child| walk(inventory, child, search)))
-        .or_else(|| match search {
-            Search::Anything if sums_up && is_well(object) => own::stuck(inventory, object),
-            _ => own::own(inventory, object),
-        })
-}
-
-fn first(inventory: &Inventory, nodes: &[Node<'_>], search: Search) -> Option<Cause> {
-    nodes.iter().find_map(|node| walk(inventory, node, search))
 }
 
 /// A MachineSet has no condition for all of it: its Machines may be ready while others cannot be made.

@@ -42,7 +42,10 @@ pub(super) fn step(inventory: &Inventory, object: &Object, condition: &Condition
             "wait; deletion goes on by itself unless the message names something to remove".to_owned()
         }
         ("ResourcesApplied", _) => format!("create what is missing, or take it out of spec.resources of the {} {name}", object.kind),
-        _ if message.contains("does not exist") && !message.contains("create it") => format!(
+        _ if message.contains("; create") || message.contains("; correct") => {
+            "do what the message says; the rest goes on by itself".to_owned()
+        }
+        _ if message.contains("does not exist") && !message.contains("CustomResourceDefinition") => format!(
             "create what is missing, or correct the reference to it in the {}",
             object.kind
         ),

@@ -3,8 +3,9 @@
 use super::{Cause, cause, next};
 use crate::inventory::{Condition, Inventory, Object};
 
-/// What the object reports. Nothing if it only reports what follows from something else.
-pub(super) fn own(inventory: &Inventory, object: &Object) -> Option<Cause> {
+/// What the object reports. Nothing if it only reports what follows from something else; while the workload cluster is
+/// `disconnected`, that is everything that is not known.
+pub(super) fn own(inventory: &Inventory, object: &Object, disconnected: bool) -> Option<Cause> {
     if let Some(cause) = deleting(inventory, object) {
         return Some(cause);
     }
@@ -14,17 +15,18 @@ pub(super) fn own(inventory: &Inventory, object: &Object) -> Option<Cause> {
             .iter()
             .filter(|c| is_unwell(c) && !is_summary(c) && !is_progress(&c.type_))
     };
-    let follows = |c: &&Condition| is_disconnected(c) || waits_for_another(c, &conditions);
+    let unknown = |c: &&Condition| is_disconnected(c) || disconnected && c.status == "Unknown";
+    let follows = |c: &&Condition| unknown(c) || waits_for_another(c, &conditions);
     // False says more than Unknown, and what has a message says more than what has none.
     let worst = parts()
         .filter(|c| !follows(c))
         .min_by_key(|c| (c.status == "Unknown", c.message.is_empty()));
     let blocked = conditions.iter().find(|c| is_blocked(c));
     let worst = match worst {
-        Some(condition) if condition.message.is_empty() => blocked.or(worst),
+        Some(c) if c.message.is_empty() || is_refused(c, blocked) => blocked.or(worst),
         _ => worst,
     };
-    if worst.is_none() && parts().any(is_disconnected) {
+    if worst.is_none() && parts().any(|c| unknown(&c)) {
         return None;
     }
     let worst = worst
@@ -32,9 +34,26 @@ pub(super) fn own(inventory: &Inventory, object: &Object) -> Option<Cause> {
         .or_else(|| conditions.iter().find(|c| is_progress(&c.type_) && is_unwell(c)))
         .or_else(|| conditions.iter().find(|c| is_unwell(c)));
     match worst {
-        Some(condition) => Some(cause(object, condition, next::step(inventory, object, condition))),
+        Some(condition) => {
+            let found = cause(object, condition, next::step(inventory, object, condition));
+            // Progress, or no message at all: a warning may know more.
+            let vague =
+                condition.message.is_empty() || is_progress(&condition.type_) && !is_blocked(condition);
+            Some(match inventory.warning_about(object).filter(|_| vague) {
+                Some(warning) => Cause {
+                    what: format!("{}; the last warning about it: {warning}", found.what),
+                    ..found
+                },
+                None => found,
+            })
+        }
         None => silent(inventory, object),
     }
+}
+
+/// Whether something cannot be there because somebody refuses it.
+fn is_refused(condition: &Condition, blocked: Option<&Condition>) -> bool {
+    condition.type_ == "CertificatesAvailable" && blocked.is_some_and(|b| b.message.contains("Secret"))
 }
 
 /// What an object that is well enough as a whole is stuck with.
@@ -126,6 +145,17 @@ fn silent(inventory: &Inventory, object: &Object) -> Option<Cause> {
     let provisioned = object.at("/status/initialization/provisioned");
     if object.headline().is_some() || provisioned == Some(&true.into()) {
         return None;
+    }
+    if inventory.lacks_contract(object) {
+        let kind = format!("{}.{}", object.kind, object.group);
+        return Some(Cause {
+            object: object.described(),
+            what: format!(
+                "the CustomResourceDefinition of {kind} lacks the label cluster.x-k8s.io/v1beta2 that names the version implementing the contract"
+            ),
+            since: object.created(),
+            next: format!("install a version of the provider of {kind} that fulfils the contract"),
+        });
     }
     let provider = inventory.provider_of(object).unwrap_or("its provider");
     let reported = !object.conditions().is_empty() || object.at("/status").is_some();

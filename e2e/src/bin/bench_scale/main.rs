@@ -42,6 +42,9 @@ struct Args {
     /// Seconds after which a batch that is not Available counts as failed
     #[arg(long, default_value_t = 600)]
     limit: u64,
+    /// Runs the controllers under this program, as in `--under "perf record -g"`; their numbers are that program's then
+    #[arg(long, default_value = "")]
+    under: String,
     /// Runs the controllers only, against this kubeconfig, until standard input ends (used by the benchmark itself)
     #[arg(long, hide = true)]
     controllers: Option<PathBuf>,

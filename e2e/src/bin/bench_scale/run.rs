@@ -49,11 +49,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 struct Controllers(Child);
 
 impl Controllers {
-    fn start(plane: &Plane) -> anyhow::Result<Self> {
+    fn start(plane: &Plane, under: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a folder for the kubeconfig")?;
         let path = folder.keep().join("kubeconfig");
         std::fs::write(&path, plane.kubeconfig.to_yaml()?).context("cannot write the kubeconfig")?;
-        let child = Command::new(std::env::current_exe().context("cannot tell the name of this program")?)
+        let program = std::env::current_exe().context("cannot tell the name of this program")?;
+        let words: Vec<&str> = under.split_whitespace().collect();
+        let mut command = match &words[..] {
+            [] => Command::new(program),
+            [first, others @ ..] => {
+                let mut command = Command::new(first);
+                command.args(others).arg(program);
+                command
+            }
+        };
+        let child = command
             .arg("--controllers")
             .arg(&path)
             .stdin(Stdio::piped())
@@ -81,8 +91,9 @@ impl Controllers {
         if !status.success() {
             bail!("the process with the controllers ended badly: {status}");
         }
-        text.trim()
-            .parse()
+        let mut lines = text.lines().rev();
+        lines
+            .find_map(|line| line.trim().parse().ok())
             .context("the controllers did not say how many keys they used")
     }
 }
@@ -96,7 +107,7 @@ impl Drop for Controllers {
 
 async fn bench(args: &Args) -> anyhow::Result<()> {
     let plane = Plane::start().await?;
-    let mut controllers = Controllers::start(&plane)?;
+    let mut controllers = Controllers::start(&plane, &args.under)?;
     // What they take before there is anything to do.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let empty = (controllers.usage()?, own()?);

@@ -145,9 +145,14 @@ fn remote_connection_probe(
     cluster: &mut Cluster,
     now: Timestamp,
 ) -> Next {
-    let failed =
-        |message: String| Draft::is_false(types::REMOTE_CONNECTION_PROBE, reasons::PROBE_FAILED, message);
     let probe = &world.probe;
+    let failed = |mut message: String| {
+        if let Some(error) = &probe.error {
+            message.push_str(": ");
+            message.push_str(error);
+        }
+        Draft::is_false(types::REMOTE_CONNECTION_PROBE, reasons::PROBE_FAILED, message)
+    };
     if probe.is_undecided() {
         if get(cluster, types::REMOTE_CONNECTION_PROBE).is_none() {
             write(

@@ -28,12 +28,14 @@ impl Default for Settings {
 }
 
 /// What is known of the connection to a workload cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Probe {
     /// The last time it answered.
     pub last_success: Option<Timestamp>,
     /// How often in a row it did not.
     pub failures: u32,
+    /// What the last failure said.
+    pub error: Option<String>,
 }
 
 impl Probe {
@@ -43,6 +45,7 @@ impl Probe {
         probe.map_or_else(Self::default, |p| Self {
             last_success: p.last_success,
             failures: p.consecutive_failures,
+            error: p.last_error,
         })
     }
 

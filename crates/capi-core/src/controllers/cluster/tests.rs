@@ -190,6 +190,7 @@ fn a_lost_connection_counts_only_after_its_grace() {
     world.probe = Probe {
         last_success: ago(49),
         failures: 5,
+        error: Some("connection refused".to_owned()),
     };
     let plan = planned(&world);
     assert_eq!(said(&plan, "RemoteConnectionProbe").0, "True");
@@ -201,7 +202,7 @@ fn a_lost_connection_counts_only_after_its_grace() {
     world.probe.last_success = ago(51);
     assert_eq!(
         said(&planned(&world), "RemoteConnectionProbe").2,
-        "Remote connection probe failed, probe last succeeded at 2026-01-01T00:09:09Z"
+        "Remote connection probe failed, probe last succeeded at 2026-01-01T00:09:09Z: connection refused"
     );
 }
 

@@ -18,6 +18,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::{desired::Sorted, observe::World, plan::wanted};
 use crate::{
     controllers::machine_set::{conditions::missing_text, observe::is_template},
+    foreign::Foreign,
     machines::{self, aggregate_versions},
     selector,
 };
@@ -186,7 +187,16 @@ fn missing(world: &World) -> Option<String> {
     .filter(|(foreign, _)| foreign.is_missing())
     .filter_map(|(_, reference)| reference.filter(|r| is_template(r)).map(|r| r.kind.clone()))
     .collect();
-    missing_text(&kinds)
+    missing_text(&kinds).or_else(|| unserved(world))
+}
+
+/// Why a template cannot be looked for: nobody serves its kind.
+fn unserved(world: &World) -> Option<String> {
+    let templates = [&world.bootstrap_template, &world.infrastructure_template];
+    templates.into_iter().find_map(|template| match template {
+        Foreign::Unreadable(why) if why.contains("CustomResourceDefinition") => Some(why.clone()),
+        _ => None,
+    })
 }
 
 fn scaling_up(world: &World, deployment: &MachineDeployment) -> Draft {

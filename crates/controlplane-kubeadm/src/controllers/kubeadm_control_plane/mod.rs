@@ -170,7 +170,7 @@ impl KubeadmControlPlaneReconciler {
         cluster: Arc<Cluster>,
     ) -> Result<Next, Error> {
         let mut world = observe::observe(ctx, &self.settings, &self.memory, control_plane, cluster).await?;
-        let plan = plan::plan(&world, &Leftovers { ctx, world: &world }, ctx.now());
+        let mut plan = plan::plan(&world, &Leftovers { ctx, world: &world }, ctx.now());
         if !plan.actions.is_empty() {
             tracing::info!(control_plane = %ctx.key(), actions = ?plan.actions, "acting");
         }
@@ -196,6 +196,13 @@ impl KubeadmControlPlaneReconciler {
         if acted.is_ok() && plan.actions.contains(&Action::RemoveFinalizer) {
             self.memory.forget(ctx.key());
             return Ok(Next::Done);
+        }
+        if let Err(error) = &acted
+            && error.is_refusal()
+        {
+            // Trying again does not help before somebody does something, so the conditions say it.
+            let findings = plan.blocked.get_or_insert_default();
+            findings.lines.push(error.to_string());
         }
         let mut report = status::report(&world, &plan, ctx.now(), self.settings.grace());
         if acted.is_err()
