@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use clap::Parser;
-use embedded_apiserver::Server;
+use clap::{Parser, ValueEnum};
+use embedded_apiserver::{Authentication, Authorization, CertificateAuthority, Server, ServiceAccounts};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -28,6 +28,17 @@ struct Arguments {
     /// Where to write the administrator's kubeconfig.
     #[arg(long, default_value = "embedded.kubeconfig")]
     kubeconfig: PathBuf,
+    /// Whether roles and bindings decide what users may do, or everybody who connects may do everything.
+    #[arg(long, value_enum, default_value_t = Mode::Rbac)]
+    authorization_mode: Mode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    #[value(name = "RBAC")]
+    Rbac,
+    #[value(name = "AlwaysAllow")]
+    AlwaysAllow,
 }
 
 #[tokio::main]
@@ -42,10 +53,22 @@ async fn main() -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = listener.local_addr()?;
-    let (tls, kubeconfig) = certificates(address).context("cannot make certificates")?;
+    let (tls, kubeconfig, authority) = certificates(address).context("cannot make certificates")?;
     write_private(&arguments.kubeconfig, &kubeconfig)
         .with_context(|| format!("cannot write {}", arguments.kubeconfig.display()))?;
-    let server = Server::builder().build().await?;
+    let accounts = ServiceAccounts::new(KeyPair::generate()?.serialize_pem());
+    let server = Server::builder()
+        .authorization(match arguments.authorization_mode {
+            Mode::Rbac => Authorization::Rbac,
+            Mode::AlwaysAllow => Authorization::AlwaysAllow,
+        })
+        .authentication(Authentication {
+            service_accounts: Some(accounts),
+            ..Authentication::default()
+        })
+        .certificate_authority(authority)
+        .build()
+        .await?;
     let shutdown = CancellationToken::new();
     tokio::spawn({
         let shutdown = shutdown.clone();
@@ -76,8 +99,8 @@ fn write_private(path: &std::path::Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// A certificate authority of this run, with the server's configuration and the administrator's kubeconfig.
-fn certificates(address: SocketAddr) -> anyhow::Result<(rustls::ServerConfig, String)> {
+/// The server's configuration, the administrator's kubeconfig, and the certificate authority of this run.
+fn certificates(address: SocketAddr) -> anyhow::Result<(rustls::ServerConfig, String, CertificateAuthority)> {
     let authority_key = KeyPair::generate()?;
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -118,7 +141,10 @@ fn certificates(address: SocketAddr) -> anyhow::Result<(rustls::ServerConfig, St
     )?;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate.der().clone())?;
-    let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build()?;
+    // Those without a certificate have a token, or are nobody.
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
+        .allow_unauthenticated()
+        .build()?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(serving_key.serialize_der()));
     let mut tls = rustls::ServerConfig::builder()
         .with_client_cert_verifier(verifier)
@@ -135,5 +161,9 @@ fn certificates(address: SocketAddr) -> anyhow::Result<(rustls::ServerConfig, St
         }}],
         "contexts": [{"name": "embedded", "context": {"cluster": "embedded", "user": "admin", "namespace": "default"}}],
     });
-    Ok((tls, serde_saphyr::to_string(&kubeconfig)?))
+    let authority = CertificateAuthority {
+        certificate: certificate.pem(),
+        key: Some(authority_key.serialize_pem()),
+    };
+    Ok((tls, serde_saphyr::to_string(&kubeconfig)?, authority))
 }

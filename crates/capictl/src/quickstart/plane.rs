@@ -9,7 +9,7 @@ use cluster_pki::{
     CertificateAuthority, CertificateRequest, FreshKeys, KeyAlgorithm, KeySource as _, Kubeconfig, PemPair,
     Usage, Validity,
 };
-use embedded_apiserver::Server;
+use embedded_apiserver::{Authentication, Authorization, Server, ServiceAccounts};
 use infra_inmemory::World;
 use kube::Client;
 use parking_lot::Mutex;
@@ -43,20 +43,26 @@ impl Plane {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let shutdown = CancellationToken::new();
         let admission = InProcessAdmission::default();
-        let server = Server::builder()
-            .admission(Arc::new(admission.clone()))
-            .build()
-            .await
-            .context("cannot start the API server")?;
-
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener
             .local_addr()
             .context("cannot tell the address of the API server")?;
-        let (config, kubeconfig) =
+        let (config, kubeconfig, authority) =
             certificates(address).context("cannot make the API server's certificates")?;
+        let accounts = ServiceAccounts::new(FreshKeys.generate(KeyAlgorithm::EcdsaP256)?.to_pem());
+        let server = Server::builder()
+            .admission(Arc::new(admission.clone()))
+            .authorization(Authorization::Rbac)
+            .authentication(Authentication {
+                service_accounts: Some(accounts),
+                ..Authentication::default()
+            })
+            .certificate_authority(authority)
+            .build()
+            .await
+            .context("cannot start the API server")?;
         tokio::spawn(
             server
                 .clone()
@@ -145,7 +151,9 @@ impl Plane {
     }
 }
 
-fn certificates(address: SocketAddr) -> anyhow::Result<(ServerConfig, Kubeconfig)> {
+fn certificates(
+    address: SocketAddr,
+) -> anyhow::Result<(ServerConfig, Kubeconfig, embedded_apiserver::CertificateAuthority)> {
     let (now, keys, randomness) = (SystemClock.now(), FreshKeys, SystemRandomness);
     let validity = Validity::days(now, VALID_DAYS);
     let algorithm = KeyAlgorithm::EcdsaP256;
@@ -163,16 +171,24 @@ fn certificates(address: SocketAddr) -> anyhow::Result<(ServerConfig, Kubeconfig
     let admin = authority.issue_pair(&request, &keys, algorithm, &randomness)?;
     let url = format!("https://{address}");
     let kubeconfig = Kubeconfig::new("quickstart", &url, authority.certificate_pem(), admin);
-    Ok((server_config(&authority, &server)?, kubeconfig))
+    let pair = authority.to_pem_pair();
+    let published = embedded_apiserver::CertificateAuthority {
+        certificate: pair.certificate,
+        key: Some(pair.key),
+    };
+    Ok((server_config(&authority, &server)?, kubeconfig, published))
 }
 
-/// TLS with a client certificate of our own authority required: whoever has the kubeconfig is the administrator.
+/// TLS with client certificates of our own authority: whoever has the kubeconfig is the administrator. Others need a token, or
+/// are nobody.
 fn server_config(authority: &CertificateAuthority, server: &PemPair) -> anyhow::Result<ServerConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(
         authority.certificate_pem().as_bytes(),
     )?)?;
-    let clients = WebPkiClientVerifier::builder(Arc::new(roots)).build()?;
+    let clients = WebPkiClientVerifier::builder(Arc::new(roots))
+        .allow_unauthenticated()
+        .build()?;
     let certificate = CertificateDer::from_pem_slice(server.certificate.as_bytes())?;
     let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes())?;
     let mut config = ServerConfig::builder()
