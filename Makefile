@@ -47,7 +47,7 @@ test-embedded-all: build ## The whole life on the embedded API server
 	e2e/embedded whole-life
 
 conformance: build ## One suite on the embedded API server and on the real one
-	hack/envtest/run sh -c 'CONFORMANCE_KUBECONFIG=$$KUBECONFIG exec $(CARGO) test -p embedded-apiserver $(UNIFY) --test conformance'
+	hack/envtest/run sh -c 'CONFORMANCE_KUBECONFIG=$$KUBECONFIG exec $(CARGO) test -p embedded-apiserver $(UNIFY) --test conformance --test kubectl'
 
 ci: lint test test-envtest test-embedded conformance ## Everything that must be green before a change lands
 	cd $$(mktemp -d) && $(CURDIR)/target/debug/capictl quickstart --exit --timeout 120s
