@@ -1,6 +1,6 @@
 //! Runs a template.
 
-use crate::parse::{Branch, Node, Operand, Pipe};
+use crate::tree::{Branch, Node, Operand, Pipe};
 use crate::{Error, Limits, Template, Value};
 
 /// How deep templates may call each other, or themselves.

@@ -14,6 +14,7 @@ mod functions;
 mod lex;
 mod parse;
 mod printf;
+mod tree;
 mod value;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 pub use functions::{Function, Functions};
 pub use value::Value;
 
-use parse::Node;
+use tree::Node;
 
 /// Why a template cannot be parsed or rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -102,11 +102,9 @@ fn units(setup: &MachineSetup) -> Result<Vec<Unit>, Error> {
 /// What a mount's first item stands for: the label of a file system that is made here, or a device.
 fn device(disks: Option<&DiskSetup>, index: usize, source: &str) -> Result<String, Error> {
     let label = source.strip_prefix("LABEL=").unwrap_or(source);
-    let filesystems = disks.iter().flat_map(|disks| &disks.filesystems);
+    let mut filesystems = disks.iter().flat_map(|disks| &disks.filesystems);
     // As with a map from labels, the last one of a label counts.
-    let labelled = filesystems
-        .filter(|filesystem| filesystem.label.as_deref() == Some(label))
-        .last();
+    let labelled = filesystems.rfind(|filesystem| filesystem.label.as_deref() == Some(label));
     match labelled {
         Some(filesystem) => Ok(filesystem.device.clone()),
         None if source.starts_with('/') => Ok(source.to_owned()),

@@ -1,10 +1,10 @@
 //! Ignition, the user data of Flatcar and its kin, from a [`MachineSetup`].
 //!
 //! Upstream renders a Container Linux Config and has it compiled to Ignition 2.3; the same JSON is made here, without the
-//! detour for what is generated ([`generated`]), and with a compiler for the user's additional Container Linux Config
-//! ([`container_linux`]). [`rules`] says what Ignition would refuse at boot. A machine with Ignition runs kubeadm from a
+//! detour for what is generated (`generated`), and with a compiler for the user's additional Container Linux Config
+//! (`container_linux`). `rules` says what Ignition would refuse at boot. A machine with Ignition runs kubeadm from a
 //! unit of its own, which is tried again at each boot until it succeeded once.
-//! What differs from upstream, where that gives a machine that cannot work: docs in `generated`.
+//! Where upstream's result cannot work, this differs; `generated` says how.
 
 mod container_linux;
 mod generated;

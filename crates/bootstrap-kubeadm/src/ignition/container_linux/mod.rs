@@ -5,6 +5,7 @@
 
 mod convert;
 mod language;
+mod update;
 
 use serde_json::Value;
 

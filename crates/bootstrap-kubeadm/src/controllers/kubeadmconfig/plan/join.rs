@@ -111,7 +111,8 @@ fn complete_discovery(
         return Ok(None);
     }
     let target = discovery.bootstrap_token.get_or_insert_default();
-    if target.ca_cert_hashes.is_empty() && target.unsafe_skip_ca_verification != Some(true) {
+    // Even if the user allows to do without: kubeadm pins what it is given.
+    if target.ca_cert_hashes.is_empty() {
         target.ca_cert_hashes = cluster_pki::public_key_hashes(authority)
             .map_err(|error| Halt::Certificates(CertificatesState::Corrupted(error.to_string())))?;
     }
