@@ -19,7 +19,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use support::{World, eventually};
+use support::{World, eventually, gate::Gate};
 
 /// A ConfigMap in a Namespace of its own, the wrong way round.
 const MANIFEST: &str = "apiVersion: v1
@@ -363,4 +363,55 @@ async fn clusters_are_chosen_by_label_and_bindings_go_with_set_and_cluster() {
         .await
         .unwrap();
     eventually("it goes with the Cluster", || async { bindings().await == 0 }).await;
+}
+
+/// Applies a set; a manager that is cut off is replaced by a fresh one. Returns how many writes there were.
+async fn play(crash_at: Option<usize>) -> usize {
+    let mut world = World::without_manager(48).await;
+    world.run_manager(&Gate::default());
+    world.apply_manifest(1).await;
+    eventually("the Machine is available", || world.has_machines(1)).await;
+    world.remove_manager().await;
+    label(&world, "yes").await;
+    config_map(&world, "addon", MANIFEST).await;
+    set(
+        &world,
+        "ApplyOnce",
+        json!([{ "kind": "ConfigMap", "name": "addon" }]),
+    )
+    .await;
+    let gate = crash_at.map_or_else(Gate::default, Gate::closing_at);
+    world.run_manager(&gate);
+    let mut replaced = false;
+    for _ in 0..300 {
+        if gate.is_closed() && !std::mem::replace(&mut replaced, true) {
+            world.remove_manager().await;
+            world.run_manager(&Gate::default());
+        }
+        if is_applied(&world).await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let binding: ClusterResourceSetBinding = world.get("c").await;
+    let entries = &binding.spec.bindings[0].resources;
+    assert!(
+        is_applied(&world).await && entries.len() == 1 && entries[0].applied,
+        "crash at {crash_at:?}: {binding:?}"
+    );
+    assert_eq!(
+        value(&world).await.as_deref(),
+        Some("one"),
+        "crash at {crash_at:?}"
+    );
+    gate.writes()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_after_any_write_applies_the_resources_all_the_same() {
+    let writes = play(None).await;
+    assert!((4..20).contains(&writes), "{writes}");
+    for at in 1..=writes {
+        play(Some(at)).await;
+    }
 }

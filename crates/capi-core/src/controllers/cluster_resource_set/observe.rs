@@ -94,7 +94,10 @@ pub fn selects(set: &ClusterResourceSet, labels: Option<&BTreeMap<String, String
 
 /// What was last read of a ConfigMap or Secret, by what names that version of it.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<BTreeMap<(Key, &'static str), (String, Source)>>);
+pub struct Memory(Mutex<BTreeMap<Remembered, (String, Source)>>);
+
+/// Key and kind.
+type Remembered = (Key, &'static str);
 
 impl Memory {
     fn recall(&self, key: &Key, kind: &'static str, version: &str) -> Option<Source> {

@@ -13,7 +13,7 @@ pub mod short_circuit;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use capi_api::{
@@ -47,6 +47,10 @@ impl Reconciler for MachineHealthCheckReconciler {
                 "Cluster {cluster_key} of MachineHealthCheck {key} does not exist"
             )));
         };
+        if cluster.metadata.deletion_timestamp.is_some() {
+            // Everything goes: nothing is to be replaced, and the check goes with its Cluster.
+            return Ok(Next::Done);
+        }
         if pause::stops(ctx, &cluster, &*check).await? {
             return Ok(Next::Done);
         }
@@ -78,18 +82,15 @@ pub fn register(manager: &mut Manager) {
 fn by_machine(machine: &Machine, stores: &Stores) -> Vec<Key> {
     let cluster = Key::of(machine).sibling(machine.spec.cluster_name.clone());
     of_cluster(&cluster, stores)
-        .into_iter()
+        .iter()
         .filter(|check| selector::matches(&check.spec.selector, machine.metadata.labels.as_ref()))
-        .map(|check| Key::of(&*check))
+        .map(|check| Key::of(&**check))
         .collect()
 }
 
-/// The MachineHealthChecks of a Cluster, also those that have no label yet.
-fn of_cluster(cluster: &Key, stores: &Stores) -> Vec<std::sync::Arc<MachineHealthCheck>> {
-    let all = stores.get::<MachineHealthCheck>().list(Some(&cluster.namespace));
-    all.into_iter()
-        .filter(|check| check.spec.cluster_name == cluster.name)
-        .collect()
+/// The MachineHealthChecks of a Cluster. One without the label gets it as soon as it is seen.
+fn of_cluster(cluster: &Key, stores: &Stores) -> Vec<Arc<MachineHealthCheck>> {
+    stores.get::<MachineHealthCheck>().by_cluster(cluster)
 }
 
 /// What a MachineHealthCheck reads of its Cluster: timeouts start anew when these come true.

@@ -110,7 +110,7 @@ fn verdict(check: MachineHealthCheck, machine: Arc<Machine>, node: NodeView) -> 
 /// The Machines as the plan leaves them.
 fn marked(plan: &Plan) -> Vec<&Machine> {
     let of = |action| match action {
-        &Action::Mark(_, ref after, _) => Some(&**after),
+        Action::Mark(_, after, _) => Some(&**after),
         _ => None,
     };
     plan.steps.iter().filter_map(|s| of(&s.action)).collect()

@@ -29,8 +29,6 @@ pub struct Remediation {
     pub steps: Vec<Step<Action>>,
     /// To be told about the MachineSet.
     pub events: Vec<Event>,
-    /// The preflight checks keep Machines from being remediated.
-    pub held: bool,
 }
 
 /// How many remediations of the MachineSet's MachineDeployment (or of itself) are under way: the Machine is marked and
@@ -123,7 +121,6 @@ pub fn plan(world: &World, held: &[String], now: Timestamp) -> Remediation {
             now,
             &mut remediation,
         );
-        remediation.held = true;
         return remediation;
     }
     delete(world, &sick, now, &mut remediation);
