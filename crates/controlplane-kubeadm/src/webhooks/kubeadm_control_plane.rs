@@ -1,17 +1,20 @@
 //! Defaults and validation of KubeadmControlPlane. Pure.
 
 use capi_api::{
-    bootstrap::v1beta2::KubeadmConfigSpec,
     controlplane::v1beta2::{KubeadmControlPlaneRolloutSpec, KubeadmControlPlaneSpec, MachineNamingSpec},
+    core::v1beta2::ObjectMeta,
     names, versions,
 };
 use capi_runtime::webhook::FieldError;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-/// kubeadm's lifetime of certificates, in days.
-const CERTIFICATE_DAYS: i32 = 365;
-/// kubeadm's lifetime of certificate authorities, in days.
-const CA_DAYS: i32 = 3650;
+use super::{
+    changes::forbidden_changes,
+    kubeadm_config::{has_external_etcd, validate_config, validate_dns_change},
+};
+
+/// A rollout before certificates expire needs some time.
+const FEWEST_DAYS: i32 = 7;
 
 /// Fills in replicas, the `v` of the version, and the rollout strategy.
 pub fn set_defaults(spec: &mut KubeadmControlPlaneSpec) {
@@ -58,6 +61,10 @@ pub fn validate(spec: &KubeadmControlPlaneSpec) -> Vec<FieldError> {
         ));
     }
     errors.extend(validate_rollout(spec.rollout.as_ref(), spec.replicas, "spec"));
+    errors.extend(validate_metadata(
+        spec.machine_template.metadata.as_ref(),
+        "spec.machineTemplate.metadata",
+    ));
     errors.extend(validate_naming(spec.machine_naming.as_ref(), "spec"));
     if let Some(config) = &spec.kubeadm_config_spec {
         errors.extend(validate_config(config, "spec.kubeadmConfigSpec"));
@@ -65,36 +72,95 @@ pub fn validate(spec: &KubeadmControlPlaneSpec) -> Vec<FieldError> {
     errors
 }
 
-fn has_external_etcd(config: &KubeadmConfigSpec) -> bool {
-    let etcd = config
-        .cluster_configuration
-        .as_ref()
-        .and_then(|cluster| cluster.etcd.as_ref());
-    etcd.is_some_and(|etcd| etcd.external.is_some())
-}
-
 pub(super) fn validate_rollout(
     rollout: Option<&KubeadmControlPlaneRolloutSpec>,
     replicas: Option<i32>,
     path: &str,
 ) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let before = rollout.and_then(|rollout| rollout.before.as_ref());
+    if let Some(days) = before.and_then(|before| before.certificates_expiry_days)
+        && days < FEWEST_DAYS
+    {
+        errors.push(FieldError::invalid(
+            format!("{path}.rollout.before.certificatesExpiryDays"),
+            days,
+            format!("must be greater than or equal to {FEWEST_DAYS}"),
+        ));
+    }
     let update = rollout.and_then(|rollout| rollout.strategy.as_ref()?.rolling_update.as_ref());
-    let Some(surge) = update.and_then(|update| update.max_surge.as_ref()) else {
-        return Vec::new();
-    };
+    if let Some(surge) = update.and_then(|update| update.max_surge.as_ref()) {
+        errors.extend(validate_surge(surge, replicas, path));
+    }
+    errors
+}
+
+fn validate_surge(surge: &IntOrString, replicas: Option<i32>, path: &str) -> Option<FieldError> {
     let field = format!("{path}.rollout.strategy.rollingUpdate.maxSurge");
     let number = match surge {
         IntOrString::Int(number) => Some(*number),
         IntOrString::String(text) => text.parse().ok(),
     };
     match number {
-        Some(1) => Vec::new(),
-        Some(0) if replicas.is_none_or(|replicas| replicas >= 3) => Vec::new(),
-        Some(0) => vec![FieldError::forbidden(
+        Some(1) => None,
+        Some(0) if replicas.is_none_or(|replicas| replicas >= 3) => None,
+        Some(0) => Some(FieldError::forbidden(
             field,
             "when KubeadmControlPlane is configured to scale-in, replica count needs to be at least 3",
-        )],
-        _ => vec![FieldError::invalid(field, surge, "value must be 1 or 0")],
+        )),
+        _ => Some(FieldError::invalid(field, surge, "value must be 1 or 0")),
+    }
+}
+
+/// Labels and annotations that API servers would refuse on every Machine.
+pub(super) fn validate_metadata(metadata: Option<&ObjectMeta>, path: &str) -> Vec<FieldError> {
+    let Some(metadata) = metadata else {
+        return Vec::new();
+    };
+    let mut errors = Vec::new();
+    for (key, value) in &metadata.labels {
+        if !is_qualified(key) {
+            errors.push(FieldError::invalid(
+                format!("{path}.labels"),
+                key,
+                "is no name of a label",
+            ));
+        }
+        if !(value.is_empty() || is_name(value)) {
+            errors.push(FieldError::invalid(
+                format!("{path}.labels"),
+                value,
+                "is no value of a label",
+            ));
+        }
+    }
+    let keys = metadata
+        .annotations
+        .keys()
+        .filter(|key| !is_qualified(&key.to_lowercase()));
+    errors.extend(
+        keys.map(|key| {
+            FieldError::invalid(format!("{path}.annotations"), key, "is no name of an annotation")
+        }),
+    );
+    errors
+}
+
+/// Letters, digits and `-_.` between letters or digits, 63 at most.
+fn is_name(text: &str) -> bool {
+    let inner = |letter: u8| letter.is_ascii_alphanumeric() || b"-_.".contains(&letter);
+    let ends = text.as_bytes();
+    (1..=63).contains(&ends.len())
+        && ends.iter().copied().all(inner)
+        && ends[0].is_ascii_alphanumeric()
+        && ends[ends.len() - 1].is_ascii_alphanumeric()
+}
+
+/// A name, perhaps with a DNS name and a slash before it.
+fn is_qualified(key: &str) -> bool {
+    match key.split_once('/') {
+        Some((prefix, name)) => is_name(name) && prefix.split('.').all(names::is_dns_label),
+        None => is_name(key),
     }
 }
 
@@ -128,79 +194,34 @@ pub(super) fn validate_naming(naming: Option<&MachineNamingSpec>, path: &str) ->
     }
 }
 
-pub(super) fn validate_config(config: &KubeadmConfigSpec, path: &str) -> Vec<FieldError> {
-    let Some(cluster) = &config.cluster_configuration else {
-        return Vec::new();
-    };
-    let path = format!("{path}.clusterConfiguration");
-    let mut errors = Vec::new();
-    if let Some(etcd) = &cluster.etcd
-        && etcd.local.is_some()
-        && etcd.external.is_some()
-    {
-        errors.push(FieldError::forbidden(
-            format!("{path}.etcd.local"),
-            "cannot have both external and local etcd",
-        ));
-    }
-    let days = cluster
-        .certificate_validity_period_days
-        .unwrap_or(CERTIFICATE_DAYS);
-    let authority = cluster.ca_certificate_validity_period_days.unwrap_or(CA_DAYS);
-    if days > authority {
-        errors.push(FieldError::invalid(
-            format!("{path}.certificateValidityPeriodDays"),
-            days,
-            format!("must be less than or equal to caCertificateValidityPeriodDays ({authority})"),
-        ));
-    }
-    errors
-}
-
-/// What is wrong with a change.
-pub fn validate_change(old: &KubeadmControlPlaneSpec, new: &KubeadmControlPlaneSpec) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+/// What is wrong with a change. `skips_dns`: CoreDNS is somebody else's business.
+pub fn validate_change(
+    old: &KubeadmControlPlaneSpec,
+    new: &KubeadmControlPlaneSpec,
+    skips_dns: bool,
+) -> Vec<FieldError> {
+    // What was wrong before need not be put right by whoever changes something else.
+    let before = validate(old);
+    let mut errors: Vec<FieldError> = validate(new)
+        .into_iter()
+        .filter(|error| !before.contains(error))
+        .collect();
+    errors.extend(forbidden_changes(old, new));
     errors.extend(validate_version_change(&old.version, &new.version));
-    let (before, after) = (
-        old.kubeadm_config_spec
-            .clone()
-            .unwrap_or_default()
-            .cluster_configuration
-            .unwrap_or_default(),
-        new.kubeadm_config_spec
-            .clone()
-            .unwrap_or_default()
-            .cluster_configuration
-            .unwrap_or_default(),
-    );
-    let path = "spec.kubeadmConfigSpec.clusterConfiguration";
-    let is_external = |etcd: &Option<capi_api::bootstrap::v1beta2::Etcd>| {
-        etcd.as_ref().is_some_and(|etcd| etcd.external.is_some())
-    };
-    if is_external(&before.etcd) != is_external(&after.etcd) {
+    let external =
+        |spec: &KubeadmControlPlaneSpec| spec.kubeadm_config_spec.as_ref().is_some_and(has_external_etcd);
+    if external(old) != external(new) {
         errors.push(FieldError::forbidden(
-            format!("{path}.etcd"),
+            "spec.kubeadmConfigSpec.clusterConfiguration.etcd.external",
             "cannot change between external and local etcd",
         ));
     }
-    let fixed = [
-        (
-            "certificatesDir",
-            before.certificates_dir != after.certificates_dir,
-        ),
-        (
-            "controlPlaneEndpoint",
-            before.control_plane_endpoint != after.control_plane_endpoint,
-        ),
-        (
-            "caCertificateValidityPeriodDays",
-            before.ca_certificate_validity_period_days != after.ca_certificate_validity_period_days,
-        ),
-    ];
-    let changed = fixed.into_iter().filter(|(_, changed)| *changed);
-    errors.extend(
-        changed.map(|(field, _)| FieldError::forbidden(format!("{path}.{field}"), "cannot be modified")),
-    );
+    if !skips_dns {
+        errors.extend(validate_dns_change(
+            old.kubeadm_config_spec.as_ref(),
+            new.kubeadm_config_spec.as_ref(),
+        ));
+    }
     errors
 }
 
@@ -284,6 +305,10 @@ mod tests {
                 json!({ "version": "v1.35" }),
                 Some("must be a valid semantic version"),
             ),
+            (
+                json!({ "rollout": { "before": { "certificatesExpiryDays": 6 } } }),
+                Some("must be greater than or equal to 7"),
+            ),
             (rollout(json!(2)), Some("value must be 1 or 0")),
             (rollout(json!(0)), None),
             (
@@ -350,9 +375,73 @@ mod tests {
         let old = spec(json!({}));
         let new =
             spec(json!({ "kubeadmConfigSpec": { "clusterConfiguration": { "certificatesDir": "/x" } } }));
-        assert_eq!(validate_change(&old, &new).len(), 1);
+        assert_eq!(validate_change(&old, &new, false).len(), 1);
         let new =
             spec(json!({ "kubeadmConfigSpec": { "clusterConfiguration": { "imageRepository": "r" } } }));
-        assert!(validate_change(&old, &new).is_empty());
+        assert_eq!(validate_change(&old, &new, false), []);
+    }
+
+    #[test]
+    fn what_was_wrong_before_may_stay_so() {
+        let old = spec(json!({ "replicas": 2 }));
+        let elsewhere = spec(json!({ "replicas": 2, "version": "v1.35.1" }));
+        assert_eq!(validate_change(&old, &elsewhere, false), []);
+        let worse = spec(json!({ "replicas": 4, "rollout": rollout(json!(5))["rollout"] }));
+        assert_eq!(validate_change(&old, &worse, false).len(), 1, "{worse:?}");
+    }
+
+    #[test]
+    fn etcd_neither_moves_out_nor_in() {
+        let external = json!({ "kubeadmConfigSpec": { "clusterConfiguration": { "etcd": { "external": {
+            "endpoints": ["https://e:2379"], "caFile": "a", "certFile": "b", "keyFile": "c" } } } } });
+        let (inside, outside) = (spec(json!({})), spec(external));
+        for (old, new) in [(&inside, &outside), (&outside, &inside)] {
+            let errors: Vec<String> = validate_change(old, new, false)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert!(
+                errors
+                    .iter()
+                    .any(|error| error.contains("cannot change between external and local etcd")),
+                "{errors:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn coredns_only_goes_where_its_configuration_can_follow() {
+        let dns = |tag: &str| {
+            spec(json!({ "kubeadmConfigSpec": { "clusterConfiguration": { "dns": { "imageTag": tag } } } }))
+        };
+        for (old, new, allowed) in [
+            ("v1.13.1", "v1.14.2", true),
+            ("v1.13.1", "v1.13.1-vendor.1", true),
+            ("v1.14.2", "v1.13.1", false),
+            ("v1.13.1", "v1.99.0", false),
+            ("v1.2.3", "v1.14.2", false),
+        ] {
+            let errors = validate_change(&dns(old), &dns(new), false);
+            assert_eq!(errors.is_empty(), allowed, "{old} to {new}: {errors:?}");
+            assert_eq!(validate_change(&dns(old), &dns(new), true), [], "{old} to {new}");
+        }
+        assert_eq!(validate(&dns("latest")).len(), 1);
+        assert_eq!(validate(&dns("no tag!")).len(), 1);
+    }
+
+    #[test]
+    fn metadata_must_fit_on_machines() {
+        let metadata = |labels: Value, annotations: Value| {
+            spec(
+                json!({ "machineTemplate": { "metadata": { "labels": labels, "annotations": annotations } } }),
+            )
+        };
+        assert_eq!(
+            validate(&metadata(json!({ "a.b/c": "d" }), json!({ "e": "any thing" }))),
+            []
+        );
+        assert_eq!(validate(&metadata(json!({ "a b": "c" }), json!({}))).len(), 1);
+        assert_eq!(validate(&metadata(json!({ "a": "b c" }), json!({}))).len(), 1);
+        assert_eq!(validate(&metadata(json!({}), json!({ "-": "" }))).len(), 1);
     }
 }

@@ -7,8 +7,9 @@ use capi_api::{
 use capi_runtime::webhook::FieldError;
 use kube::ResourceExt;
 
-use super::kubeadm_control_plane::{
-    set_rollout_defaults, validate_config, validate_naming, validate_rollout,
+use super::{
+    kubeadm_config::validate_config,
+    kubeadm_control_plane::{set_rollout_defaults, validate_metadata, validate_naming, validate_rollout},
 };
 
 /// Fills in the rollout strategy.
@@ -24,6 +25,14 @@ pub fn validate(spec: &KubeadmControlPlaneTemplateSpec) -> Vec<FieldError> {
     let path = "spec.template.spec";
     let mut errors = validate_rollout(inner.rollout.as_ref(), None, path);
     errors.extend(validate_naming(inner.machine_naming.as_ref(), path));
+    let metadata = inner
+        .machine_template
+        .as_ref()
+        .and_then(|template| template.metadata.as_ref());
+    errors.extend(validate_metadata(
+        metadata,
+        &format!("{path}.machineTemplate.metadata"),
+    ));
     if let Some(config) = &inner.kubeadm_config_spec {
         errors.extend(validate_config(config, &format!("{path}.kubeadmConfigSpec")));
     }

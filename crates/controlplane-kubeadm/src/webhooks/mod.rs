@@ -1,14 +1,18 @@
 //! Admission rules of this provider's kinds. The rules themselves are pure functions in the modules below.
 
+mod changes;
+mod kubeadm_config;
 mod kubeadm_control_plane;
 mod kubeadm_control_plane_template;
 
 use async_trait::async_trait;
+use capi_api::annotations;
 use capi_api::controlplane::v1beta2::{KubeadmControlPlane, KubeadmControlPlaneTemplate};
 use capi_runtime::{
     Manager,
     webhook::{Defaulter, Request, Validator, Verdict},
 };
+use kube::ResourceExt;
 
 pub use kubeadm_control_plane::{set_defaults, validate, validate_change};
 
@@ -44,9 +48,8 @@ impl Validator<KubeadmControlPlane> for KubeadmControlPlaneRules {
         if old.spec == new.spec || new.metadata.deletion_timestamp.is_some() {
             return Verdict::allow();
         }
-        let mut errors = validate(&new.spec);
-        errors.extend(validate_change(&old.spec, &new.spec));
-        Verdict::of(errors)
+        let skips_dns = new.annotations().contains_key(annotations::SKIP_CORE_DNS);
+        Verdict::of(validate_change(&old.spec, &new.spec, skips_dns))
     }
 
     fn judges_scale(&self) -> bool {
@@ -81,7 +84,12 @@ impl Validator<KubeadmControlPlaneTemplate> for TemplateRules {
         old: &KubeadmControlPlaneTemplate,
         new: &KubeadmControlPlaneTemplate,
     ) -> Verdict {
+        if old.spec == new.spec || new.metadata.deletion_timestamp.is_some() {
+            return Verdict::allow();
+        }
+        let before = kubeadm_control_plane_template::validate(&old.spec);
         let mut errors = kubeadm_control_plane_template::validate(&new.spec);
+        errors.retain(|error| !before.contains(error));
         errors.extend(kubeadm_control_plane_template::validate_change(
             request.dry_run,
             old,

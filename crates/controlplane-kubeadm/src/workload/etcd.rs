@@ -110,7 +110,15 @@ impl EtcdView {
 
     /// How an answer contradicts what most members say; none if it does not.
     pub fn disagreement(&self, answer: &MemberAnswer) -> Option<String> {
-        let cluster = majority(self.answers.values().flatten().map(|answer| answer.cluster));
+        // The cluster of those who tell the list that counts.
+        let agreeing = self.answers.values().flatten().filter(|answer| {
+            self.members
+                .as_ref()
+                .is_ok_and(|members| answer.members == *members)
+        });
+        let all = self.answers.values().flatten();
+        let cluster = majority(agreeing.map(|answer| answer.cluster))
+            .or_else(|| majority(all.map(|answer| answer.cluster)));
         if let Some(cluster) = cluster.filter(|cluster| *cluster != 0)
             && answer.cluster != 0
             && answer.cluster != cluster
