@@ -6,7 +6,7 @@
 //!
 //! Rooms: `http` reads requests and writes answers, `verbs` does what they ask, `registry` knows the kinds, `storage`
 //! holds the objects, `watch` streams changes, `gc` and `lifecycle` clean up behind deletions, `disruption`
-//! keeps budgets, `discovery` tells what
+//! keeps budgets, `kinds` knows the built-in kinds, `discovery` tells what
 //! there is, `auth` knows users and what they may do, `csr` certificate signing requests, `crypto` keys, `transport` carries bytes, `webhooks` asks those outside. `schema`, `cel`, `table`, `patch`, `selector` and `fieldmanager` are pure rules.
 
 pub mod cel;
@@ -23,6 +23,7 @@ mod discovery;
 mod disruption;
 mod gc;
 mod http;
+mod kinds;
 mod lifecycle;
 mod protobuf;
 mod registry;

@@ -7,6 +7,10 @@
 //! `conformance/known.yaml`, with the reason; a difference that is gone must go from there. `CONFORMANCE_ONLY=text` picks cases by name.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+#[path = "conformance/hooks.rs"]
+mod hooks;
+#[path = "conformance/identity.rs"]
+mod identity;
 #[path = "conformance/normalise.rs"]
 mod normalise;
 #[path = "conformance/target.rs"]
@@ -172,6 +176,36 @@ async fn patches() {
 #[tokio::test]
 async fn server_side_apply() {
     conform("apply").await;
+}
+
+#[tokio::test]
+async fn admission_webhooks() {
+    conform("admission").await;
+}
+
+#[tokio::test]
+async fn conversion_webhooks() {
+    conform("versions").await;
+}
+
+#[tokio::test]
+async fn evictions_and_disruption_budgets() {
+    conform("eviction").await;
+}
+
+#[tokio::test]
+async fn users_and_tokens() {
+    conform("users").await;
+}
+
+#[tokio::test]
+async fn roles_and_permissions() {
+    conform("rbac").await;
+}
+
+#[tokio::test]
+async fn certificate_signing_requests() {
+    conform("csr").await;
 }
 
 #[tokio::test]

@@ -93,7 +93,8 @@ fn go_syntax_error(text: &[u8], error: &serde_json::Error) -> String {
     format!("invalid character {:?} {place}", char::from(found))
 }
 
-fn go_kind(value: &Value) -> &'static str {
+/// What Go's JSON decoder calls a value.
+pub(crate) fn go_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

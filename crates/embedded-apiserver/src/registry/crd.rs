@@ -36,15 +36,18 @@ pub(crate) fn default(crd: &mut Value) {
         return;
     };
     if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {
-        for (field, default) in [
-            ("singular", kind.to_lowercase()),
-            ("listKind", format!("{kind}List")),
-        ] {
-            if names
-                .get(field)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .is_empty()
+        let list_kind = if kind.is_empty() {
+            String::new()
+        } else {
+            format!("{kind}List")
+        };
+        for (field, default) in [("singular", kind.to_lowercase()), ("listKind", list_kind)] {
+            if !default.is_empty()
+                && names
+                    .get(field)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .is_empty()
             {
                 names.insert(field.to_owned(), default.into());
             }
@@ -187,6 +190,20 @@ pub(crate) fn update_status(registry: &Registry, crd: &mut Value, now: &str) {
     }
     status.insert("storedVersions".into(), stored.into());
     crd["status"] = Value::Object(status);
+}
+
+/// The status of a definition that nobody looked at yet.
+pub(crate) fn plan_status(crd: &mut Value) {
+    let listed = crd["spec"]["versions"].as_array();
+    let stored: Vec<Value> = listed
+        .into_iter()
+        .flatten()
+        .filter(|v| v["storage"] == true)
+        .take(1)
+        .map(|v| v["name"].clone())
+        .collect();
+    crd["status"] =
+        json!({"conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored});
 }
 
 /// Whether the definition's resource is served.

@@ -114,6 +114,17 @@ impl FieldError {
         Self::new(ErrorKind::Invalid, path, value, detail)
     }
 
+    /// As [`Self::invalid`], with the value as it is to be shown: structs have an order that JSON maps do not keep.
+    #[must_use]
+    pub fn invalid_struct(path: impl Into<String>, shown: &str, detail: &str) -> Self {
+        Self {
+            path: path.into(),
+            kind: ErrorKind::Invalid,
+            value: None,
+            detail: format!("{shown}: {detail}"),
+        }
+    }
+
     /// A value that is fine elsewhere is not allowed here.
     #[must_use]
     pub fn forbidden(path: impl Into<String>, detail: impl Into<String>) -> Self {

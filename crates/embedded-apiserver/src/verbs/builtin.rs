@@ -3,11 +3,14 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::meta;
 use super::{Call, convert};
 use crate::auth::rbac;
 use crate::csr;
+use crate::http::status::{ApiError, ApiResult};
+use crate::kinds;
 use crate::registry::builtin::Builtin;
 use crate::registry::{crd, crd_validation};
 use crate::schema::FieldError;
@@ -19,6 +22,7 @@ pub(crate) fn default(call: &Call<'_>, value: &mut Value) {
         return;
     }
     match (&*resource.gr.group, &*resource.gr.resource) {
+        ("", "namespaces") if meta::text(value, "name").is_empty() => {}
         ("", "namespaces") => {
             let name = meta::text(value, "name").to_owned();
             value["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
@@ -26,12 +30,7 @@ pub(crate) fn default(call: &Call<'_>, value: &mut Value) {
         ("", "secrets") => secret(value),
         ("apiextensions.k8s.io", _) => crd::default(value),
         (rbac::GROUP, _) => rbac::default(value),
-        ("apps", "deployments" | "replicasets" | "statefulsets")
-            if value["spec"].get("replicas").is_none() =>
-        {
-            value["spec"]["replicas"] = 1.into();
-        }
-        _ => {}
+        (group, name) => kinds::default(group, name, value),
     }
 }
 
@@ -55,13 +54,25 @@ pub(crate) fn prepare_create(call: &Call<'_>, value: &mut Value) {
             value["spec"]["finalizers"] = json!(["kubernetes"]);
             value["status"] = json!({"phase": "Active"});
         }
-        ("", "pods") if value["status"].get("phase").is_none() => value["status"]["phase"] = "Pending".into(),
+        ("", "pods") => {
+            if value["status"].get("phase").is_none() {
+                value["status"]["phase"] = "Pending".into();
+            }
+            if value["status"].get("qosClass").is_none() {
+                value["status"]["qosClass"] = kinds::quality(&value["spec"]).into();
+            }
+        }
         ("", "persistentvolumeclaims" | "persistentvolumes") => value["status"] = json!({"phase": "Pending"}),
+        ("batch", "jobs") => kinds::generate_job_selector(value),
         ("", "events") => convert::complete_event(value),
         (csr::GROUP, _) => csr::strategy::prepare_create(&call.request.user, value),
         _ => {}
     }
-    prepare_update(call, None, value);
+    if call.request.query.dry_run() && resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
+        crd::plan_status(value);
+    } else {
+        prepare_update(call, None, value);
+    }
     call.version().types.fill_structs(value);
 }
 
@@ -80,6 +91,29 @@ pub(crate) fn prepare_update(call: &Call<'_>, old: Option<&Value>, new: &mut Val
     if definition && old.is_none_or(|old| old["spec"] != new["spec"]) {
         let registry = call.inner.registry.load();
         crd::update_status(&registry, new, &call.inner.now_text());
+    }
+}
+
+/// Gives a service its addresses and ports; the errors say what it asked for in vain.
+pub(crate) fn allocate(call: &Call<'_>, old: Option<&Value>, value: &mut Value) -> ApiResult<()> {
+    let resource = &call.served.resource;
+    if !resource.is("", "services") {
+        return Ok(());
+    }
+    let own = meta::text(value, "name").to_owned();
+    let mut taken = kinds::Addresses::default();
+    for service in call.inner.store.list(&resource.store, "").0 {
+        if *service.name != *own || *service.namespace != *call.request.namespace {
+            taken.note(&service.value());
+        }
+    }
+    // The uid is as random as it needs to be, and the same in every run of a simulation.
+    let digest = Sha256::digest(meta::text(value, "uid"));
+    let seed = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    let errors = taken.allocate(value, old, seed);
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(ApiError::invalid(resource, &own, &errors)),
     }
 }
 
@@ -109,6 +143,9 @@ fn secret(value: &mut Value) {
 pub(crate) fn validate(call: &Call<'_>, old: Option<&Value>, new: &Value) -> Vec<FieldError> {
     let resource = &call.served.resource;
     if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
+        if call.request.subresource == "status" {
+            return Vec::new();
+        }
         let mut errors = crd_validation::validate(new, old);
         if errors.is_empty()
             && let Err(found) = crd::resource(new)
@@ -123,7 +160,10 @@ pub(crate) fn validate(call: &Call<'_>, old: Option<&Value>, new: &Value) -> Vec
     if resource.is("", "configmaps") {
         return config_map_errors(old, new);
     }
-    Vec::new()
+    if resource.is_custom() {
+        return Vec::new();
+    }
+    kinds::validate(&resource.gr.group, &resource.gr.resource, old, new)
 }
 
 /// The most a secret or config map may hold.

@@ -48,14 +48,8 @@ pub(crate) async fn texts(
 pub(crate) async fn value(inner: &Arc<Inner>, served: &Served, object: &Object) -> ApiResult<Value> {
     let value = object.value();
     if let Some(webhook) = webhook(served) {
-        let converted = *object.api_version != *served.api_version();
-        let (kind, api_version) = (&served.resource.kind, served.api_version());
-        let mut all = webhooks::convert(inner, webhook, kind, &api_version, vec![value], false).await?;
-        let mut value = all.pop().unwrap_or_default();
-        if converted || object.revision < served.resource.since {
-            normalize(served, &mut value);
-        }
-        return Ok(value);
+        let mut all = converted(inner, served, webhook, vec![(value, object.revision)]).await?;
+        return Ok(all.pop().unwrap_or_default());
     }
     Ok(renamed(served, object, value))
 }
@@ -66,32 +60,70 @@ pub(crate) async fn values(
     served: &Served,
     objects: &[Arc<Object>],
 ) -> ApiResult<Vec<Value>> {
-    let all = objects.iter().map(|object| object.value());
     let Some(webhook) = webhook(served) else {
-        return Ok(all
-            .zip(objects)
-            .map(|(value, object)| renamed(served, object, value))
+        return Ok(objects
+            .iter()
+            .map(|object| renamed(served, object, object.value()))
             .collect());
     };
-    let (kind, api_version) = (&served.resource.kind, served.api_version());
-    let mut all = webhooks::convert(inner, webhook, kind, &api_version, all.collect(), true).await?;
-    for (value, object) in all.iter_mut().zip(objects) {
-        if !is_ready(served, &api_version, object) {
-            normalize(served, value);
+    let all = objects.iter().map(|object| (object.value(), object.revision));
+    converted(inner, served, webhook, all.collect()).await
+}
+
+/// Stored objects, with their revisions, by webhook. What the stored version's schema learned since is filled in before;
+/// what the served version does not know goes afterwards.
+async fn converted(
+    inner: &Arc<Inner>,
+    served: &Served,
+    webhook: &Value,
+    objects: Vec<(Value, u64)>,
+) -> ApiResult<Vec<Value>> {
+    let resource = &served.resource;
+    let mut values = Vec::with_capacity(objects.len());
+    for (mut value, revision) in objects {
+        if revision < resource.since
+            && let Some(index) = resource.versions.iter().position(|v| {
+                value["apiVersion"] == crate::http::request::api_version(&resource.gr.group, &v.name)
+            })
+        {
+            let stored = Served {
+                resource: resource.clone(),
+                version: index,
+            };
+            normalize(&stored, &mut value);
         }
+        values.push(value);
     }
-    Ok(all)
+    let api_version = served.api_version();
+    let changes: Vec<bool> = values.iter().map(|v| v["apiVersion"] != api_version).collect();
+    let mut values = webhooks::convert(inner, webhook, &resource.kind, &api_version, values).await?;
+    for (value, _) in values.iter_mut().zip(changes).filter(|(_, changed)| *changed) {
+        prune(served, value);
+    }
+    Ok(values)
+}
+
+/// Takes out what the version's schema does not know.
+fn prune(served: &Served, value: &mut Value) {
+    if let Some(schema) = served
+        .version()
+        .schema
+        .as_ref()
+        .filter(|_| !keeps_unknown(&served.resource))
+    {
+        schema.prune(value);
+    }
 }
 
 /// An object of one served version as another version has it.
 pub(crate) async fn between(inner: &Arc<Inner>, to: &Served, mut value: Value) -> ApiResult<Value> {
     if let Some(webhook) = webhook(to) {
         let (kind, api_version) = (&to.resource.kind, to.api_version());
-        let mut all = webhooks::convert(inner, webhook, kind, &api_version, vec![value], false).await?;
+        let mut all = webhooks::convert(inner, webhook, kind, &api_version, vec![value]).await?;
         value = all.pop().unwrap_or_default();
     }
     value["apiVersion"] = to.api_version().into();
-    normalize(to, &mut value);
+    prune(to, &mut value);
     Ok(value)
 }
 
@@ -130,6 +162,8 @@ fn renamed(served: &Served, object: &Object, mut value: Value) -> Value {
     value["apiVersion"] = served.api_version().into();
     if object.revision < served.resource.since {
         normalize(served, &mut value);
+    } else if *object.api_version != *served.api_version() {
+        prune(served, &mut value);
     }
     value
 }
@@ -139,7 +173,7 @@ pub(crate) async fn to_storage(inner: &Arc<Inner>, served: &Served, mut value: V
     let stored = served.resource.storage_api_version();
     if let Some(webhook) = webhook(served).filter(|_| value["apiVersion"] != stored) {
         let kind = &served.resource.kind;
-        let mut all = webhooks::convert(inner, webhook, kind, &stored, vec![value], false).await?;
+        let mut all = webhooks::convert(inner, webhook, kind, &stored, vec![value]).await?;
         value = all.pop().unwrap_or_default();
         let version = &served.resource.storage_version;
         if let Some(index) = served.resource.versions.iter().position(|v| v.name == *version) {
@@ -147,7 +181,7 @@ pub(crate) async fn to_storage(inner: &Arc<Inner>, served: &Served, mut value: V
                 resource: served.resource.clone(),
                 version: index,
             };
-            normalize(&stored, &mut value);
+            prune(&stored, &mut value);
         }
     }
     if served.resource.is("events.k8s.io", "events") {
@@ -155,6 +189,16 @@ pub(crate) async fn to_storage(inner: &Arc<Inner>, served: &Served, mut value: V
     }
     value["apiVersion"] = stored.into();
     Ok(value)
+}
+
+/// What a dry run shows: the object as it would be read after it was stored.
+pub(crate) async fn as_stored(inner: &Arc<Inner>, served: &Served, value: Value) -> ApiResult<Value> {
+    let stored = served.resource.storage_api_version();
+    if webhook(served).is_none() || value["apiVersion"] == stored {
+        return Ok(value);
+    }
+    let stored = to_storage(inner, served, value).await?;
+    between(inner, served, stored).await
 }
 
 /// The field names of events in the two groups: core, events.k8s.io.

@@ -80,6 +80,7 @@ async fn create_named(call: &Call<'_>, mut value: Value, warnings: &mut Vec<Stri
     if call.served.resource.is_custom() {
         meta::warn_finalizers(None, &value, warnings);
     }
+    builtin::allocate(call, None, &mut value)?;
     write::validate(call, write::Part::Main, None, &value)?;
     csr::admission::check(call, write::Part::Main, None, &value)?;
     if call.request.verb != Verb::Create {

@@ -92,8 +92,8 @@ fn read(call: &Call<'_>) -> ApiResult<Value> {
     {
         let short = version.rsplit('/').next().unwrap_or_default();
         return Err(ApiError::bad_request(format!(
-            "{kind} in version {short:?} cannot be handled as a Eviction: no kind {kind:?} is registered for version {version:?} in \
-             scheme \"pkg/api/legacyscheme/scheme.go:30\""
+            "{kind} in version {short:?} cannot be handled as a Eviction: converting ({version}.{kind}) to (policy.Eviction): unknown \
+             conversion"
         )));
     }
     if eviction["metadata"]["name"] != call.request.name.as_str() {

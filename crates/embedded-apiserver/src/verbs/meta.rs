@@ -171,6 +171,16 @@ pub(crate) fn label_errors(value: &Value) -> Vec<FieldError> {
     errors
 }
 
+/// What is wrong with a qualified name (`prefix/name`).
+pub(crate) fn qualified_name_error(key: &str) -> Option<String> {
+    qualified_name(key)
+}
+
+/// What is wrong with the value of a label.
+pub(crate) fn label_value_error(value: &str) -> Option<String> {
+    label_value(value)
+}
+
 const NAME_PART: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric \
                          character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
                          '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";

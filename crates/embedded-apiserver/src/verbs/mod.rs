@@ -21,7 +21,7 @@ mod write;
 
 pub(crate) use delete::{CLEANUP, FOREGROUND, ORPHAN, delete_options};
 pub(crate) use input::body;
-pub(crate) use meta::label_errors;
+pub(crate) use meta::{label_errors, label_value_error, qualified_name_error};
 pub(crate) use write::{Part, manager};
 
 use std::pin::Pin;

@@ -207,7 +207,10 @@ pub(crate) async fn insert(call: &Call<'_>, value: Value) -> ApiResult<Answer> {
     if call.request.query.dry_run() {
         return match call.inner.store.get(&call.served.resource.store, &key) {
             Some(_) => Err(ApiError::already_exists(call.gr(), &name)),
-            None => Ok(Answer::Preview { code: 201, value }),
+            None => Ok(Answer::Preview {
+                code: 201,
+                value: convert::as_stored(call.inner, call.served, value).await?,
+            }),
         };
     }
     let value = convert::to_storage(call.inner, call.served, value).await?;
@@ -266,6 +269,7 @@ pub(crate) async fn replace(
     .await?;
     meta::carry_over(call, current, &old, &mut new)?;
     protect(call, part, &old, &mut new);
+    builtin::prepare_update(call, Some(&old), &mut new);
     if part == Part::Main {
         escalation::check(call, Some(&old), &new)?;
     }
@@ -277,6 +281,7 @@ pub(crate) async fn replace(
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0);
         meta::put(&mut new, "generation", (generation + 1).into());
     }
+    builtin::allocate(call, Some(&old), &mut new)?;
     validate(call, part, Some(&old), &new)?;
     csr::admission::check(call, part, Some(&old), &new)?;
     meta::put(
@@ -307,7 +312,7 @@ pub(crate) async fn replace(
     if dry {
         return Ok(Replaced::Done(Answer::Preview {
             code: 200,
-            value: new,
+            value: convert::as_stored(call.inner, call.served, new).await?,
         }));
     }
     let value = convert::to_storage(call.inner, call.served, new).await?;

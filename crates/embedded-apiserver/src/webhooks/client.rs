@@ -83,7 +83,7 @@ impl ClientConfig {
     }
 
     /// The URL as messages show it; its port only where it was given or named by a service.
-    fn shown(&self, timeout: Option<Duration>) -> String {
+    fn shown(&self, timeout: Duration) -> String {
         let port = match (&self.service, self.port) {
             (None, 443) => String::new(),
             (_, port) => format!(":{port}"),
@@ -91,12 +91,9 @@ impl ClientConfig {
         format!("https://{}{port}{}", self.host, self.path_and_query(timeout))
     }
 
-    fn path_and_query(&self, timeout: Option<Duration>) -> String {
+    fn path_and_query(&self, timeout: Duration) -> String {
         let path = format!("/{}", self.path.trim_matches('/'));
-        match timeout {
-            Some(timeout) => format!("{path}?timeout={}s", timeout.as_secs()),
-            None => path,
-        }
+        format!("{path}?timeout={}s", timeout.as_secs())
     }
 
     /// Connections with the same key may stand in for each other.
@@ -250,19 +247,16 @@ impl Connections {
         services: Option<&Arc<dyn ServiceResolver>>,
         config: &ClientConfig,
         body: &Value,
-        timeout: Option<Duration>,
+        timeout: Duration,
     ) -> Result<Value, String> {
         if let Some(fault) = &config.fault {
             return Err(fault.clone());
         }
         let body = Bytes::from(serde_json::to_vec(body).unwrap_or_default());
         let call = self.exchange(inner, services, config, body, timeout);
-        let outcome = match timeout {
-            Some(limit) => tokio::time::timeout(limit, call)
-                .await
-                .unwrap_or_else(|_| Err("context deadline exceeded".to_owned())),
-            None => call.await,
-        };
+        let outcome = tokio::time::timeout(timeout, call)
+            .await
+            .unwrap_or_else(|_| Err("context deadline exceeded".to_owned()));
         let (parts, answer) = outcome.map_err(|why| format!("Post {:?}: {why}", config.shown(timeout)))?;
         read(parts, &answer)
     }
@@ -273,7 +267,7 @@ impl Connections {
         services: Option<&Arc<dyn ServiceResolver>>,
         config: &ClientConfig,
         body: Bytes,
-        timeout: Option<Duration>,
+        timeout: Duration,
     ) -> Result<(http::response::Parts, Bytes), String> {
         let key = config.key();
         let mut reused = self.take(&key);
@@ -395,8 +389,12 @@ fn read(parts: http::response::Parts, body: &[u8]) -> Result<Value, String> {
     })
 }
 
-/// The start of a text that is no JSON, as Go's decoder tells it.
+/// What is wrong with a text that is no JSON object, as Go's decoder tells it after it was read as YAML.
 fn go_syntax(body: &[u8], error: &serde_json::Error) -> String {
+    const TARGET: &str = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
+    if !body.starts_with(b"{") {
+        return format!("json: cannot unmarshal string into Go value of type {TARGET}");
+    }
     let line = body
         .split(|b| *b == b'\n')
         .nth(error.line().saturating_sub(1))

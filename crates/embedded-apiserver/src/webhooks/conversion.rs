@@ -1,6 +1,7 @@
 //! ConversionReview: custom resources between their versions, as many in one call as there are.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -8,6 +9,9 @@ use super::client::ClientConfig;
 use super::review;
 use crate::http::status::{ApiError, ApiResult};
 use crate::server::Inner;
+
+/// How long a conversion may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Converts objects to one version by a definition's webhook. `objects` come back in their order; those that have the
 /// version already are not sent. `kind` is what messages call them.
@@ -17,7 +21,6 @@ pub(crate) async fn convert(
     kind: &str,
     api_version: &str,
     mut objects: Vec<Value>,
-    is_list: bool,
 ) -> ApiResult<Vec<Value>> {
     let needed: Vec<usize> = (0..objects.len())
         .filter(|i| objects[*i]["apiVersion"] != api_version)
@@ -25,14 +28,9 @@ pub(crate) async fn convert(
     let Some(first) = needed.first() else {
         return Ok(objects);
     };
-    // A list is spoken of by the version that was asked for, an object by its own.
-    let about = match is_list {
-        true => format!("{api_version}, Kind={kind}List"),
-        false => format!(
-            "{}, Kind={kind}",
-            objects[*first]["apiVersion"].as_str().unwrap_or_default()
-        ),
-    };
+    // The real server converts the objects of a list one by one and speaks of the first that fails.
+    let from = objects[*first]["apiVersion"].as_str().unwrap_or_default();
+    let about = format!("{from}, Kind={kind}");
     let failed = |why: String| ApiError::new(500, "", format!("conversion webhook for {about} {why}"));
     let sent: Vec<&Value> = needed.iter().map(|i| &objects[*i]).collect();
     let answer = ask(inner, webhook, api_version, &sent)
@@ -48,20 +46,13 @@ pub(crate) async fn convert(
             needed.len()
         )));
     }
-    for (index, (at, converted)) in needed.iter().zip(answer).enumerate() {
-        let place = if is_list {
-            format!("invalid converted object at index {index}")
-        } else {
-            "invalid object".to_owned()
-        };
-        let fitting = fit(&objects[*at], converted, api_version).map_err(|fault| match fault {
-            Fault::Type(why) if is_list => failed(format!("returned {place}: {why}")),
-            Fault::Type(why) => failed(format!("returned invalid object at index 0: {why}")),
-            Fault::Identity(why) => failed(format!("returned {place}: {why}")),
-            Fault::Metadata(why) if is_list => failed(format!(
-                "returned invalid metadata in object at index {index}: {why}"
-            )),
-            Fault::Metadata(why) => failed(format!("returned invalid metadata: {why}")),
+    for (at, converted) in needed.iter().zip(answer) {
+        let fitting = fit(&objects[*at], converted, api_version).map_err(|fault| {
+            failed(match fault {
+                Fault::Type(why) => format!("returned invalid object at index 0: {why}"),
+                Fault::Identity(why) => format!("returned invalid object: {why}"),
+                Fault::Metadata(why) => format!("returned invalid metadata: {why}"),
+            })
         })?;
         objects[*at] = fitting;
     }
@@ -95,7 +86,7 @@ async fn ask(
     let client = ClientConfig::read(&webhook["clientConfig"]);
     let answer = hooks
         .connections
-        .post(inner, hooks.services.as_ref(), &client, &body, None)
+        .post(inner, hooks.services.as_ref(), &client, &body, TIMEOUT)
         .await
         .map_err(Problem::Failed)?;
     accept(version, &uid, &answer).map_err(Problem::Failed)

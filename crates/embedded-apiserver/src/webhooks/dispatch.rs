@@ -234,17 +234,12 @@ impl<'a> Matter<'a> {
         let hooks = &inner.webhooks;
         let answer = hooks
             .connections
-            .post(
-                inner,
-                hooks.services.as_ref(),
-                &hook.client,
-                &body,
-                Some(hook.timeout),
-            )
+            .post(inner, hooks.services.as_ref(), &hook.client, &body, hook.timeout)
             .await
             .map_err(|why| called(format!("failed to call webhook: {why}")))?;
-        let verdict = review::check_kind(review_version, "admission.k8s.io", "AdmissionReview", &answer)
-            .and_then(|()| review::verdict(review_version, mutating, &uid, &answer));
+        review::check_kind(review_version, "admission.k8s.io", "AdmissionReview", &answer)
+            .map_err(|why| called(format!("failed to call webhook: {why}")))?;
+        let verdict = review::verdict(review_version, mutating, &uid, &answer);
         verdict.map_err(|why| called(format!("received invalid webhook response: {why}")))
     }
 }
@@ -458,19 +453,17 @@ pub(crate) async fn mutate(
 }
 
 fn decodable(hook: &Hook, verdict: &Verdict) -> Result<(), String> {
-    if verdict.patch_type != "JSONPatch" {
-        return Err(format!(
-            "failed calling webhook {:?}: unsupported patch type {:?}",
-            hook.name, verdict.patch_type
-        ));
-    }
-    match serde_json::from_slice::<Vec<Map<String, Value>>>(&verdict.patch) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!(
-            "failed calling webhook {:?}: received undecodable patch in webhook response: {error}",
-            hook.name
-        )),
-    }
+    let why = match serde_json::from_slice::<Value>(&verdict.patch) {
+        // An empty patch is of no type.
+        Ok(Value::Array(steps)) if steps.is_empty() || verdict.patch_type == "JSONPatch" => return Ok(()),
+        Ok(Value::Array(_)) => format!("unsupported patch type {:?}", verdict.patch_type),
+        Ok(other) => format!(
+            "received undecodable patch in webhook response: json: cannot unmarshal {} into Go value of type jsonpatch.Patch",
+            patch::go_kind(&other)
+        ),
+        Err(error) => format!("received undecodable patch in webhook response: {error}"),
+    };
+    Err(format!("failed calling webhook {:?}: {why}", hook.name))
 }
 
 /// Asks the validating webhooks.

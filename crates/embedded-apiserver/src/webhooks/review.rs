@@ -122,13 +122,14 @@ pub(super) fn check_kind(version: &str, group: &str, kind: &str, answer: &Value)
         return Err(format!("Object 'apiVersion' is missing in '{answer}'"));
     }
     let wanted = format!("{group}/{version}");
-    if given_kind != kind || given_version != wanted {
-        let given = match given_version.split_once('/') {
-            Some(_) => given_version.to_owned(),
-            None => format!("/{given_version}"),
-        };
+    if given_version != wanted && !given_version.starts_with(&format!("{group}/")) || given_kind != kind {
         return Err(format!(
-            "expected webhook response of {wanted}, Kind={kind}, got {given}, Kind={given_kind}"
+            "no kind {given_kind:?} is registered for version {given_version:?} in scheme \"pkg/runtime/scheme.go:111\""
+        ));
+    }
+    if given_version != wanted {
+        return Err(format!(
+            "expected webhook response of {wanted}, Kind={kind}, got {given_version}, Kind={given_kind}"
         ));
     }
     Ok(())

@@ -8,6 +8,8 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::{Value, json};
 
+use super::hooks::Hooks;
+use super::identity::{self, Identity};
 use super::normalise;
 
 /// Names the field manager of requests that do not choose one.
@@ -23,6 +25,11 @@ pub struct Step {
     only: Vec<String>,
     /// The uid in the answer is known under this name from then on: `{name}`.
     save: String,
+    /// How long a real server takes to notice what was written.
+    settle: bool,
+    /// Asks again until this pointer has this value, since controllers take their time.
+    until: Option<(String, Value)>,
+    identity: Identity,
 }
 
 /// Requests that build on each other, in a namespace of their own.
@@ -94,6 +101,12 @@ impl Step {
             body,
             only,
             save: text("save"),
+            settle: step["settle"] == true,
+            until: step["until"]
+                .as_object()
+                .and_then(|o| o.iter().next())
+                .map(|(pointer, value)| (pointer.clone(), value.clone())),
+            identity: Identity::read(step),
         }
     }
 }
@@ -101,31 +114,39 @@ impl Step {
 /// A server under test.
 pub struct Target {
     client: kube::Client,
+    /// For those who prove who they are by a token, or not at all.
+    stranger: kube::Client,
     /// Kept alive; None for a real server.
     _server: Option<Server>,
+    hooks: Hooks,
 }
 
 impl Target {
     pub async fn embedded() -> Self {
-        let server = Server::builder()
-            .storage(MemoryStorage::new())
+        let server = identity::configured(Server::builder().storage(MemoryStorage::new()))
             .build()
             .await
             .unwrap();
         Self {
             client: server.client_as(AGENT),
+            stranger: server.client_for(AGENT, None),
             _server: Some(server),
+            hooks: Hooks::start().await,
         }
     }
 
     pub async fn real(kubeconfig: &str) -> Self {
         let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default())
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default())
             .await
             .unwrap();
+        // A 429 is an answer here.
+        config.default_retry = false;
         Self {
+            stranger: kube::Client::try_from(identity::without(config.clone())).unwrap(),
             client: kube::Client::try_from(config).unwrap(),
             _server: None,
+            hooks: Hooks::start().await,
         }
     }
 
@@ -133,6 +154,7 @@ impl Target {
     pub async fn define(&self, definitions: &[Value]) {
         const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
         for definition in definitions {
+            let definition = &self.with_hooks(definition);
             let name = definition["metadata"]["name"].as_str().unwrap();
             let group = definition["spec"]["group"].as_str().unwrap();
             let plural = definition["spec"]["names"]["plural"].as_str().unwrap();
@@ -150,6 +172,15 @@ impl Target {
                     .await;
             }
         }
+    }
+
+    /// Puts the address of the webhooks into a definition.
+    fn with_hooks(&self, value: &Value) -> Value {
+        let text = value.to_string();
+        let text = text
+            .replace("{hook}", &self.hooks.url)
+            .replace("{ca}", &self.hooks.authority);
+        serde_json::from_str(&text).unwrap()
     }
 
     async fn until(&self, path: &str, wanted: u16) {
@@ -177,8 +208,18 @@ impl Target {
             )
             .await;
         assert_eq!(code, 201, "{body}");
+        if self._server.is_none() {
+            // Pods are refused before their service account is there.
+            let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
+            self.until(&path, 200).await;
+        }
         let mut version = String::new();
-        let mut names = vec![("ns".to_owned(), namespace.clone())];
+        let mut names = vec![
+            ("ns".to_owned(), namespace.clone()),
+            ("hook".to_owned(), self.hooks.url.clone()),
+            ("ca".to_owned(), self.hooks.authority.clone()),
+        ];
+        self.hooks.take();
         let mut answers = Vec::new();
         for step in &case.steps {
             let fill = |text: &str| {
@@ -192,25 +233,85 @@ impl Target {
                 .split_once(' ')
                 .unwrap_or_else(|| panic!("no method in {request}"));
             let body = step.body.as_deref().map(fill);
-            let (code, body, warnings) = self
-                .send(method, path, &step.content_type, &step.accept, body)
-                .await;
+            let (code, body, warnings) = match method {
+                // What the webhooks were asked since the last such step.
+                "HEARD" => (200, Value::Array(self.hooks.take()), Vec::new()),
+                _ => {
+                    self.answer(step, method, path, body, &step.identity.filled(&fill))
+                        .await
+                }
+            };
+            if step.settle {
+                // The embedded server's controllers only need their turn.
+                let pause = if self._server.is_some() { 50 } else { 1500 };
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
             if let Some(seen) = body["metadata"]["resourceVersion"].as_str() {
                 version = seen.to_owned();
             }
+            step.identity.keep(&body, &mut names);
             if !step.save.is_empty() {
                 let uid = body["metadata"]["uid"].as_str().unwrap_or_default();
                 names.push((step.save.clone(), uid.to_owned()));
             }
             answers.push(normalise::answer(code, &warnings, &body, &names, &step.only));
         }
+        // Webhooks of a case know no namespace; they have its name, so that they can be found.
+        for kind in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
+            for suffix in ["", "-2"] {
+                let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}/{namespace}{suffix}");
+                self.send("DELETE", &path, "application/json", "", None).await;
+            }
+        }
         let path = format!("/api/v1/namespaces/{namespace}");
         self.send("DELETE", &path, "application/json", "", None).await;
         answers
     }
 
+    async fn answer(
+        &self,
+        step: &Step,
+        method: &str,
+        path: &str,
+        body: Option<String>,
+        identity: &Identity,
+    ) -> (u16, Value, Vec<String>) {
+        let mut tries = 0;
+        loop {
+            let answer = self
+                .send_as(
+                    identity,
+                    method,
+                    path,
+                    &step.content_type,
+                    &step.accept,
+                    body.clone(),
+                )
+                .await;
+            let fits = |(pointer, value): &(String, Value)| answer.1.pointer(pointer) == Some(value);
+            tries += 1;
+            if step.until.as_ref().is_none_or(fits) || tries > 100 {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn send(
         &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        accept: &str,
+        body: Option<String>,
+    ) -> (u16, Value, Vec<String>) {
+        self.send_as(&Identity::default(), method, path, content_type, accept, body)
+            .await
+    }
+
+    async fn send_as(
+        &self,
+        identity: &Identity,
         method: &str,
         path: &str,
         content_type: &str,
@@ -232,8 +333,13 @@ impl Target {
             )
             .body(body.map_or_else(Body::empty, |text| Body::from(text.into_bytes())))
             .unwrap();
-        let response = self
-            .client
+        let request = identity.sign(request);
+        let client = if identity.is_stranger() {
+            &self.stranger
+        } else {
+            &self.client
+        };
+        let response = client
             .send(request)
             .await
             .unwrap_or_else(|e| panic!("{method} {path}: {e}"));
