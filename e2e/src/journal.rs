@@ -256,7 +256,8 @@ fn hash(body: &[u8]) -> String {
     format!("{hash:016x}")
 }
 
-/// What a body writes, roughly: fields of metadata with their keys, others by the first two levels; counters are one.
+/// What a body writes, roughly: fields of metadata with their keys, others by the first two levels; what a status counts
+/// and sums up is one.
 fn fields(body: &[u8]) -> String {
     let Ok(Value::Object(top)) = serde_json::from_slice(body) else {
         return String::new();
@@ -274,8 +275,11 @@ fn fields(body: &[u8]) -> String {
                     found.extend(keys.map(|(key, _)| format!("{field}.{key}")));
                 }
                 ("status", "deprecated" | "observedGeneration" | "lastUpdated") => {}
-                ("status", name) if name.ends_with("eplicas") || name == "versions" => {
-                    found.insert("status.counters".to_owned());
+                ("status", "conditions" | "phase" | "versions" | "selector" | "controlPlane" | "workers") => {
+                    found.insert("status".to_owned());
+                }
+                ("status", name) if name.ends_with("eplicas") => {
+                    found.insert("status".to_owned());
                 }
                 _ => {
                     found.insert(format!("{section}.{field}"));
@@ -301,7 +305,7 @@ mod tests {
             ),
             (
                 json!({"status": {"replicas": 1, "readyReplicas": 2, "conditions": [], "observedGeneration": 3}}),
-                "status.conditions status.counters",
+                "status",
             ),
             (json!({"spec": {"replicas": 3}}), "spec.replicas"),
             (json!([1]), ""),

@@ -4,6 +4,7 @@
 //! - [`scenario`]: what a user does: create, scale, upgrade, break, repair, delete.
 //! - [`invariants`]: what must hold after every scenario; [`observer`]: what must hold after every single write.
 //! - [`journal`]: every request of the controllers; [`transport`]: what may happen to it on its way.
+//! - [`deploy`]: what of `deploy/` is generated.
 //! - [`crash`]: stories that are cut after a write and must come to the same end.
 //!
 //! `e2e/life-cycle` and `e2e/real-apiserver` beside this crate do the same with kubectl and real processes.
@@ -15,6 +16,7 @@
 )]
 
 pub mod crash;
+pub mod deploy;
 pub mod invariants;
 pub mod journal;
 pub mod observer;

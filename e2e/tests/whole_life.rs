@@ -261,12 +261,12 @@ fn a_paused_cluster_is_not_written_to_and_goes_on_when_resumed() {
         scenario::pause(&simulation, true).await?;
         // Reasons enough to do something.
         scenario::scale_workers(&simulation, 4).await?;
-        scenario::upgrade_control_plane(&simulation, NEW_VERSION).await?;
-        let broken = scenario::first(&simulation, false)?;
-        scenario::delete_one(&simulation, "Machine", &broken).await?;
+        scenario::change_template(&simulation, true, "other-control-plane").await?;
+        let unwanted = scenario::first(&simulation, false)?;
+        scenario::delete_one(&simulation, "Machine", &unwanted).await?;
         invariants::at_rest(&simulation, Duration::from_secs(300)).await?;
         scenario::pause(&simulation, false).await?;
-        scenario::upgraded(&simulation, true, NEW_VERSION, 7).await?;
+        scenario::rolled(&simulation, true, "other-control-plane", 7).await?;
         invariants::check(&simulation).await?;
         // A paused cluster that is deleted goes when it is resumed.
         scenario::pause(&simulation, true).await?;

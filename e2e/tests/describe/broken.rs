@@ -49,6 +49,16 @@ pub fn cases() -> Vec<Case> {
             "`vm: never-boots` on the workers",
             workers_from_the_start!("vm", "never-boots"),
         ),
+        case(
+            "`node: never-joins` on the workers, whose health check replaces them over and over",
+            |s| {
+                Box::pin(async {
+                    let key = "simulation.capi-rs.io/node";
+                    scenario::apply(s, &annotated(SMALL, scenario::WORKERS, key, "never-joins")).await?;
+                    scenario::check_health(s).await
+                })
+            },
+        ),
         case("`vm: never-boots` on the first control-plane machine", |s| {
             Box::pin(async {
                 let key = "simulation.capi-rs.io/vm";
@@ -100,7 +110,8 @@ pub fn cases() -> Vec<Case> {
                 }
                 Ok(())
             })
-        }),
+        })
+        .after(400),
         case("`endpoint: unreachable`", |s| {
             Box::pin(async {
                 scenario::create(s, SMALL, 3).await?;

@@ -238,20 +238,6 @@ pub fn cases() -> Vec<Case> {
                 })
             },
         ),
-        case(
-            "workers never become Nodes, and the health check replaces them over and over",
-            |s| {
-                Box::pin(async {
-                    scenario::create(s, SMALL, 3).await?;
-                    scenario::check_health(s).await?;
-                    let joins = json!({"spec": {"template": {"spec": {"joinConfiguration": {"discovery": {"bootstrapToken": {
-                    "token": "abcdef.0123456789abcdef", "apiServerEndpoint": "127.0.0.1:20000",
-                    "unsafeSkipCAVerification": true}}}}}}});
-                    scenario::patch(s, "KubeadmConfigTemplate", WORKERS, joins).await?;
-                    scenario::scale_workers(s, 3).await
-                })
-            },
-        ),
     ]
 }
 
