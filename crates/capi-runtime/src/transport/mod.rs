@@ -31,13 +31,17 @@ pub fn management_client(config: Config) -> Result<Client, kube::Error> {
     client(config, RetryLimits::default(), Arc::new(SystemRandomness))
 }
 
-/// A client for a workload cluster: gives up sooner.
-pub(crate) fn workload_client(config: Config) -> Result<Client, kube::Error> {
-    client(config, RetryLimits::short(), Arc::new(SystemRandomness))
+/// Two clients for a workload cluster: for ordinary requests, which gives up sooner than that of the management cluster,
+/// and for requests that upgrade the connection. They share what can be shared, as there are many such clusters.
+pub(crate) fn workload_clients(config: Config) -> Result<(Client, Client), kube::Error> {
+    let upgrades = http1_client(config.clone())?;
+    let randomness = Arc::new(SystemRandomness);
+    let ordinary = client_beside(upgrades.clone(), config, RetryLimits::short(), randomness)?;
+    Ok((ordinary, upgrades))
 }
 
 /// A client with HTTP/1.1, as needed for requests that upgrade the connection.
-pub(crate) fn http1_client(mut config: Config) -> Result<Client, kube::Error> {
+fn http1_client(mut config: Config) -> Result<Client, kube::Error> {
     install_crypto();
     config.default_retry = false;
     Client::try_from(config)
@@ -49,9 +53,16 @@ pub fn client(
     limits: RetryLimits,
     randomness: SharedRandomness,
 ) -> Result<Client, kube::Error> {
-    install_crypto();
+    client_beside(http1_client(config.clone())?, config, limits, randomness)
+}
+
+fn client_beside(
+    http1: Client,
+    config: Config,
+    limits: RetryLimits,
+    randomness: SharedRandomness,
+) -> Result<Client, kube::Error> {
     let namespace = config.default_namespace.clone();
-    let http1 = http1_client(config.clone())?;
     let https = config.cluster_url.scheme_str() == Some("https");
     let choice = match config.proxy_url.is_none() && https {
         true => Choice {

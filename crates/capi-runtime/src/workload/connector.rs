@@ -38,10 +38,7 @@ impl WorkloadConnector for HttpConnector {
     async fn connect(&self, _cluster: &Key, kubeconfig: &str) -> Result<WorkloadConnection, ConnectError> {
         let kubeconfig = Kubeconfig::from_yaml(kubeconfig)?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        let upgrades = transport::http1_client(config.clone())?;
-        Ok(WorkloadConnection {
-            client: transport::workload_client(config)?,
-            upgrades,
-        })
+        let (client, upgrades) = transport::workload_clients(config)?;
+        Ok(WorkloadConnection { client, upgrades })
     }
 }

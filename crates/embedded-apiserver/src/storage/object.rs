@@ -90,7 +90,10 @@ impl Object {
             owners: list("ownerReferences").iter().map(owner).collect(),
             finalizers: list("finalizers").iter().map(text).collect(),
             terminating: metadata["deletionTimestamp"].is_string(),
-            json: serde_json::to_vec(&value).map(Bytes::from).unwrap_or_default(),
+            // Without the room to grow that the text was written with: objects live long.
+            json: serde_json::to_vec(&value)
+                .map(|text| Bytes::from(text.into_boxed_slice()))
+                .unwrap_or_default(),
         }
     }
 

@@ -13,7 +13,7 @@ use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     time_provider::TimeProvider,
 };
 use seams::{Randomness, SharedClock};
@@ -171,6 +171,10 @@ impl Identity {
             .with_client_cert_verifier(verifier(&self.client_authority, self.clients).map_err(failed)?)
             .with_single_cert(vec![certificate], key)
             .map_err(|e| failed(e.to_string()))?;
+        // Sessions are kept by the clients, encrypted, as Go's servers do it: hundreds a server would be kept here otherwise.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(|e| failed(e.to_string()))?;
+        config.send_tls13_tickets = 1;
         config.alpn_protocols = match self.clients {
             Clients::MustAuthenticate => vec![b"h2".to_vec()],
             Clients::MayAuthenticate => vec![b"h2".to_vec(), b"http/1.1".to_vec()],

@@ -49,8 +49,8 @@ pub struct Shared {
     pub(super) state: Mutex<State>,
     pub(super) etcd: Arc<Mutex<EtcdCluster>>,
     pub(super) server: Mutex<Option<Server>>,
-    /// Held while the endpoint opens or closes, so that two machines do not do both at once.
-    pub(super) door: tokio::sync::Mutex<()>,
+    /// Whether the endpoint was opened. Held while it opens or closes, so that two machines do not do both at once.
+    pub(super) door: tokio::sync::Mutex<bool>,
 }
 
 impl Shared {
@@ -63,13 +63,16 @@ impl Shared {
 
     /// Opens the endpoint if an API server answers there, else closes it.
     pub(in crate::backend) async fn settle_door(self: &Arc<Self>) -> Result<(), Error> {
-        let _door = self.door.lock().await;
+        let mut open = self.door.lock().await;
         let (endpoint, serves) = {
             let state = self.state.lock();
             (state.endpoint.clone(), self.serves(&state))
         };
         if !serves {
-            self.tools.endpoints.close(&endpoint);
+            // One that was never opened is left alone: its address is reserved.
+            if std::mem::take(&mut *open) {
+                self.tools.endpoints.close(&endpoint);
+            }
             return Ok(());
         }
         let backend: Arc<dyn Backend> = self.clone();
@@ -81,7 +84,9 @@ impl Shared {
                 cluster: self.key.clone(),
                 endpoint: endpoint.to_string(),
                 source,
-            })
+            })?;
+        *open = true;
+        Ok(())
     }
 
     /// The etcd membership.
