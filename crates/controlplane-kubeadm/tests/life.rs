@@ -2,6 +2,7 @@
 //! the workload cluster played by the test.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod scenarios;
 mod support;
 
 use capi_api::{

@@ -254,9 +254,14 @@ mod tests {
 
     fn json_patch_merge(target: &mut Value, changes: Value) {
         match changes {
-            Value::Object(fields) => fields.into_iter().for_each(|(field, value)| {
-                json_patch_merge(&mut target[field], value);
-            }),
+            Value::Object(fields) => {
+                if target.is_null() {
+                    *target = json!({});
+                }
+                for (field, value) in fields {
+                    json_patch_merge(&mut target[field], value);
+                }
+            }
             other => *target = other,
         }
     }

@@ -108,17 +108,24 @@ impl EtcdView {
             .collect()
     }
 
+    /// The cluster that most answers name; among equals that of whose list of members counts.
+    fn cluster(&self) -> Option<u64> {
+        let mut votes: BTreeMap<u64, (usize, usize)> = BTreeMap::new();
+        for answer in self.answers.values().flatten() {
+            let agrees = self.members.as_ref().is_ok_and(|members| answer.members == *members);
+            let (all, agreeing) = votes.entry(answer.cluster).or_default();
+            *all += 1;
+            *agreeing += usize::from(agrees);
+        }
+        votes
+            .into_iter()
+            .max_by_key(|(cluster, count)| (*count, *cluster))
+            .map(|(cluster, _)| cluster)
+    }
+
     /// How an answer contradicts what most members say; none if it does not.
     pub fn disagreement(&self, answer: &MemberAnswer) -> Option<String> {
-        // The cluster of those who tell the list that counts.
-        let agreeing = self.answers.values().flatten().filter(|answer| {
-            self.members
-                .as_ref()
-                .is_ok_and(|members| answer.members == *members)
-        });
-        let all = self.answers.values().flatten();
-        let cluster = majority(agreeing.map(|answer| answer.cluster))
-            .or_else(|| majority(all.map(|answer| answer.cluster)));
+        let cluster = self.cluster();
         if let Some(cluster) = cluster.filter(|cluster| *cluster != 0)
             && answer.cluster != 0
             && answer.cluster != cluster
@@ -156,17 +163,6 @@ impl EtcdView {
             .max_by_key(|(id, count)| (*count, *id))
             .map(|(id, _)| id)
     }
-}
-
-fn majority<T: Ord + Copy>(values: impl Iterator<Item = T>) -> Option<T> {
-    let mut votes: BTreeMap<T, usize> = BTreeMap::new();
-    for value in values {
-        *votes.entry(value).or_default() += 1;
-    }
-    votes
-        .into_iter()
-        .max_by_key(|(value, count)| (*count, *value))
-        .map(|(value, _)| value)
 }
 
 /// Names of members for messages; one that has not started has none.

@@ -10,7 +10,10 @@ use controlplane_kubeadm::{Settings, workload::etcd::PortForwardPlain};
 use embedded_apiserver::{Audit, AuditEvent, ByteStream, MemoryStorage, PortForward, Server};
 use etcd_api::{Status, messages as etcd};
 use k8s_openapi::{
-    api::core::v1::{Node, Pod},
+    api::{
+        apps::v1::{DaemonSet, Deployment},
+        core::v1::{ConfigMap, Node, Pod},
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -129,6 +132,8 @@ pub struct Etcd {
     pub members: Mutex<BTreeMap<String, u64>>,
     pub leader: Mutex<u64>,
     pub calls: Mutex<Vec<String>>,
+    /// Members whose process does not run.
+    pub down: Mutex<std::collections::BTreeSet<String>>,
 }
 
 struct MemberOf(Arc<Etcd>, String);
@@ -165,6 +170,10 @@ impl etcd_api::Member for MemberOf {
     ) -> Result<etcd::MemberRemoveResponse, Status> {
         self.0.calls.lock().push(format!("remove {}", request.id));
         self.0.members.lock().retain(|_, id| *id != request.id);
+        let mut leader = self.0.leader.lock();
+        if *leader == request.id {
+            *leader = self.0.members.lock().values().next().copied().unwrap_or(0);
+        }
         Ok(etcd::MemberRemoveResponse::default())
     }
 
@@ -189,7 +198,8 @@ impl PortForward for Pods {
         let node = pod
             .strip_prefix("etcd-")
             .filter(|_| namespace == "kube-system" && port == 2379);
-        let node = node.filter(|node| self.0.members.lock().contains_key(*node));
+        let node = node
+            .filter(|node| self.0.members.lock().contains_key(*node) && !self.0.down.lock().contains(*node));
         let Some(node) = node else {
             return Err(io::Error::other("connection refused"));
         };
@@ -222,12 +232,78 @@ impl WorkloadCluster {
     pub async fn initialize(&self) {
         let map = json!({ "metadata": { "name": "kubeadm-config", "namespace": "kube-system" },
             "data": { "ClusterConfiguration": "" } });
-        let api: Api<k8s_openapi::api::core::v1::ConfigMap> =
-            Api::namespaced(self.server.client_as("kubeadm"), "kube-system");
+        let api: Api<ConfigMap> = Api::namespaced(self.server.client_as("kubeadm"), "kube-system");
         api.create(&PostParams::default(), &serde_json::from_value(map).unwrap())
             .await
             .unwrap();
         *self.up.lock() = true;
+    }
+
+    /// kubeadm's add-ons of this version.
+    pub async fn add_addons(&self, version: &str, coredns: &str) {
+        let client = self.server.client_as("kubeadm");
+        let spec = |name: &str, image: String| {
+            json!({ "selector": { "matchLabels": { "a": name } }, "template": {
+                "metadata": { "labels": { "a": name } },
+                "spec": { "containers": [{ "name": name, "image": image }],
+                    "volumes": [{ "name": "config-volume", "configMap": { "name": name,
+                        "items": [{ "key": "Corefile", "path": "Corefile" }] } }] } } })
+        };
+        let sets: Api<DaemonSet> = Api::namespaced(client.clone(), "kube-system");
+        let set = json!({ "metadata": { "name": "kube-proxy" },
+            "spec": spec("kube-proxy", format!("registry.k8s.io/kube-proxy:{version}")) });
+        sets.create(&PostParams::default(), &serde_json::from_value(set).unwrap())
+            .await
+            .unwrap();
+        let deployments: Api<Deployment> = Api::namespaced(client.clone(), "kube-system");
+        let deployment = json!({ "metadata": { "name": "coredns" },
+            "spec": spec("coredns", format!("registry.k8s.io/coredns/coredns:{coredns}")) });
+        deployments
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(deployment).unwrap(),
+            )
+            .await
+            .unwrap();
+        let maps: Api<ConfigMap> = Api::namespaced(client, "kube-system");
+        let map = json!({ "metadata": { "name": "coredns" },
+            "data": { "Corefile": ".:53 {\n    kubernetes cluster.local {\n        endpoint a b\n    }\n}\n" } });
+        maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap())
+            .await
+            .unwrap();
+    }
+
+    /// A node goes with its pods, as when a machine is deleted.
+    pub async fn remove_node(&self, name: &str) {
+        let client = self.server.client_as("kubelet");
+        let pods: Api<Pod> = Api::namespaced(client.clone(), "kube-system");
+        for component in [
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "etcd",
+        ] {
+            let force = kube::api::DeleteParams::default().grace_period(0);
+            pods.delete(&format!("{component}-{name}"), &force).await.unwrap();
+        }
+        let nodes: Api<Node> = Api::all(client);
+        nodes
+            .delete(name, &kube::api::DeleteParams::default())
+            .await
+            .unwrap();
+    }
+
+    /// An object of `kube-system` as JSON.
+    pub async fn system<K>(&self, name: &str) -> Value
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+            + DeserializeOwned
+            + Serialize
+            + Clone
+            + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.server.client_as("test"), "kube-system");
+        serde_json::to_value(api.get(name).await.unwrap()).unwrap()
     }
 
     /// A control plane node with its static pods and its etcd member.
@@ -373,6 +449,15 @@ impl World {
         };
         controlplane_kubeadm::register_with(&mut manager, settings);
         self.manager = Some(Running::start(manager).await);
+    }
+
+    /// Takes the owner off a Machine, as if its control plane had been deleted without it.
+    pub async fn orphan(&self, machine: &str) {
+        let api = self.api::<capi_api::core::v1beta2::Machine>();
+        let patch = json!({ "metadata": { "ownerReferences": null } });
+        api.patch(machine, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap();
     }
 
     pub async fn stop(&mut self) {

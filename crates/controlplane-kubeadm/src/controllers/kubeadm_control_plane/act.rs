@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use capi_api::{
-    annotations, bootstrap::v1beta2::KubeadmConfig, core::v1beta2::Machine, finalizers, secrets::Purpose,
+    annotations, bootstrap::v1beta2::KubeadmConfig, controlplane::v1beta2::KubeadmControlPlane,
+    core::v1beta2::Machine, finalizers, secrets::Purpose,
 };
 use capi_runtime::{Context, Event, Key, WorkloadClient};
 use k8s_openapi::api::core::v1::Secret;
@@ -15,7 +16,7 @@ use super::{
     machines::{self, NewMachine, Role},
     membership::member_of,
     observe::Memory,
-    plan::{Action, Plan},
+    plan::{Action, Plan, has_kubeadm_config},
     world::{MachineView, Template, World},
 };
 use crate::{
@@ -203,6 +204,14 @@ impl Act<'_> {
         else {
             return Ok(());
         };
+        // Machines are orphaned on purpose when their control plane is deleted so; the store may not know that yet.
+        let live = self
+            .ctx
+            .get_live::<KubeadmControlPlane>(&Key::of(&world.control_plane))
+            .await?;
+        if live.is_none_or(|live| live.metadata.deletion_timestamp.is_some()) {
+            return Ok(());
+        }
         let machine = world.orphans.remove(index);
         let mut adopted = machine.as_ref().clone();
         capi_runtime::meta::ensure_owner(&mut adopted.metadata, world.controller());
@@ -220,12 +229,18 @@ impl Act<'_> {
         let Some(machine) = world.orphans.iter().find(|machine| machine.name_any() == name) else {
             return;
         };
-        let message = format!(
-            "Could not adopt Machine {}/{name}: its version (\"{}\") is outside supported +/- one minor version skew from KCP's (\"{}\")",
-            world.namespace(),
-            machine.spec.version.as_deref().unwrap_or_default(),
-            world.control_plane.spec.version,
-        );
+        let message = match has_kubeadm_config(machine) {
+            false => format!(
+                "Could not adopt Machine {}/{name}: its spec.bootstrap.configRef is not of kind KubeadmConfig",
+                world.namespace()
+            ),
+            true => format!(
+                "Could not adopt Machine {}/{name}: its version (\"{}\") is outside supported +/- one minor version skew from KCP's (\"{}\")",
+                world.namespace(),
+                machine.spec.version.as_deref().unwrap_or_default(),
+                world.control_plane.spec.version,
+            ),
+        };
         self.ctx
             .event(&world.control_plane, Event::warning("AdoptionFailed", message));
     }

@@ -5,7 +5,7 @@ use capi_api::annotations;
 use super::{act::Act, observe, world::World};
 use crate::{
     Error,
-    workload::etcd::{EtcdCluster, EtcdView, Leaving},
+    workload::etcd::{EtcdCluster, Leaving},
 };
 
 impl Act<'_> {
@@ -44,13 +44,14 @@ impl Act<'_> {
 
     pub(super) async fn remove_etcd_member(&self, world: &World, leaving: Leaving) -> Result<(), Error> {
         let cluster = self.etcd(world)?;
-        let healthy = world.etcd().map(EtcdView::healthy).unwrap_or_default();
         let mut nodes: Vec<String> = world
             .machines
             .iter()
             .filter_map(|view| world.member_name(view))
             .filter(|node| leaving != Leaving::Named(node.clone()))
             .collect();
+        // What is known may be some seconds old; a removal is not undone.
+        let healthy = cluster.view(&nodes).await.healthy();
         nodes.sort_by_key(|node| (!healthy.contains(node), node.clone()));
         self.memory.forget_etcd(self.ctx.key());
         cluster.remove_member(&leaving, &nodes, &healthy).await?;

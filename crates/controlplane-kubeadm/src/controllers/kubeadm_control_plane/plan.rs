@@ -2,7 +2,9 @@
 //!
 //! At most one Machine is created or deleted by a plan, and at most one action touches the quorum of etcd.
 
-use capi_api::{annotations, conditions::types, secrets::Purpose};
+use std::sync::Arc;
+
+use capi_api::{annotations, conditions::types, core::v1beta2::Machine, secrets::Purpose};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
@@ -247,11 +249,20 @@ fn needs_template_owner(world: &World) -> bool {
     !capi_runtime::meta::is_owned_by(&object.metadata, &uid)
 }
 
+/// Whether a Machine is bootstrapped in the way of this control plane.
+pub fn has_kubeadm_config(machine: &Machine) -> bool {
+    let config = machine.spec.bootstrap.config_ref.as_ref();
+    config.is_some_and(|config| config.kind == "KubeadmConfig")
+}
+
 /// All control plane Machines of a Cluster belong to its control plane, or it does nothing: true if they do. Machines that
 /// nobody controls are adopted, all or none.
 fn plan_ownership(world: &World, plan: &mut Plan) -> bool {
     let wanted = world.version();
-    let is_close = |machine: &capi_api::core::v1beta2::Machine| {
+    let is_close = |machine: &Machine| {
+        if !has_kubeadm_config(machine) {
+            return false;
+        }
         let Some(version) = &machine.spec.version else {
             // Whoever leaves it out knows what it is.
             return true;
@@ -264,7 +275,7 @@ fn plan_ownership(world: &World, plan: &mut Plan) -> bool {
         }
     };
     let (close, far): (Vec<_>, Vec<_>) = world.orphans.iter().partition(|machine| is_close(machine));
-    let names = |machines: Vec<&std::sync::Arc<capi_api::core::v1beta2::Machine>>| {
+    let names = |machines: Vec<&Arc<Machine>>| {
         machines
             .into_iter()
             .map(|machine| machine.name_any())
