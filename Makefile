@@ -6,7 +6,7 @@ UNIFY  := -p unify
 ARGS   ?=
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: quickstart test sim lint crds build test-envtest test-envtest-all test-embedded test-embedded-all conformance ci help
+.PHONY: quickstart test sim lint crds build test-envtest test-envtest-all test-embedded test-embedded-all test-readers conformance ci help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ test-embedded: build ## The life cycle on the embedded API server, driven by kub
 
 test-embedded-all: build ## The whole life on the embedded API server
 	e2e/embedded whole-life
+
+test-readers: ## Rendered bootstrap data before kubeadm (built from its Go module) and cloud-init (where it is installed)
+	KUBEADM=$$(hack/kubeadm/build) $(CARGO) test -p bootstrap-kubeadm $(UNIFY) --test readers
 
 conformance: build ## One suite on the embedded API server and on the real one
 	hack/envtest/run sh -c 'CONFORMANCE_KUBECONFIG=$$KUBECONFIG exec $(CARGO) test -p embedded-apiserver $(UNIFY) --test conformance --test kubectl'

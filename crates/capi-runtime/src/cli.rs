@@ -23,7 +23,7 @@ use crate::{
     key::Key,
     manager::Manager,
     transport::{self, RetryLimits},
-    webhook::{WebhookOptions, WebhookServer},
+    webhook::{WebhookOptions, WebhookServer, configuration::Names},
 };
 
 /// Runs a provider manager until it is told to stop. `name` is the name of its Deployment, for example
@@ -135,15 +135,17 @@ fn own_namespace(config: &Config) -> String {
 }
 
 fn webhook_options(name: &str, namespace: &str, flags: &Flags) -> WebhookOptions {
-    let prefix = name.strip_suffix("-controller-manager").unwrap_or(name);
-    let service = format!("{prefix}-webhook-service");
-    let suffixes = ["", ".svc", ".svc.cluster.local"].map(|suffix| format!("{service}.{namespace}{suffix}"));
+    let names = Names::of(name, namespace);
     WebhookOptions {
         address: std::net::SocketAddr::from(([0, 0, 0, 0], flags.webhook_port)),
-        names: suffixes.into_iter().chain(["localhost".to_owned()]).collect(),
-        secret: Key::new(namespace, format!("{prefix}-webhook-ca")),
-        mutating: vec![format!("{prefix}-mutating-webhook-configuration")],
-        validating: vec![format!("{prefix}-validating-webhook-configuration")],
+        names: names
+            .hosts()
+            .into_iter()
+            .chain(["localhost".to_owned()])
+            .collect(),
+        secret: Key::new(namespace, names.secret()),
+        mutating: vec![names.mutating()],
+        validating: vec![names.validating()],
         certificate_folder: flags.webhook_cert_dir.clone(),
     }
 }

@@ -291,7 +291,8 @@ impl<K: Kind> AnyController for Controller<K> {
                 keys: Box::new(move || all.list(None).iter().map(|object| Key::of(&**object)).collect()),
                 of_cluster: Arc::new(move |cluster| {
                     if let Some(chosen) = &chosen {
-                        return Stores::upgrade(&weak).map_or_else(Vec::new, |stores| chosen(cluster, &stores));
+                        return Stores::upgrade(&weak)
+                            .map_or_else(Vec::new, |stores| chosen(cluster, &stores));
                     }
                     let mut keys: Vec<Key> = by_cluster
                         .by_cluster(cluster)

@@ -45,6 +45,8 @@ pub struct AdmittedKind {
     pub validates: bool,
     /// True if the validator also judges a change of replicas through the scale subresource.
     pub judges_scale: bool,
+    /// True if the validator also judges deletions.
+    pub judges_deletion: bool,
 }
 
 impl AdmittedKind {
@@ -160,6 +162,7 @@ impl Admission {
         self.change::<K>(|entry| {
             entry.kind.validates = true;
             entry.kind.judges_scale = validator.judges_scale();
+            entry.kind.judges_deletion = validator.judges_deletion();
             entry.validator = Some(Arc::new(Typed::<K, _>(validator, std::marker::PhantomData)));
         });
     }
@@ -175,6 +178,7 @@ impl Admission {
                 defaults: false,
                 validates: false,
                 judges_scale: false,
+                judges_deletion: false,
             },
             defaulter: None,
             validator: None,

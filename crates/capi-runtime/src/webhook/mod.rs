@@ -5,6 +5,7 @@
 
 mod admission;
 mod certificate;
+pub mod configuration;
 mod inject;
 mod server;
 
@@ -199,6 +200,11 @@ pub trait Validator<K: Kind>: Send + Sync + 'static {
 
     /// Whether a change of replicas through the scale subresource is judged too, as an update.
     fn judges_scale(&self) -> bool {
+        false
+    }
+
+    /// Whether deletions are judged: whoever writes [`Validator::delete`] says so here, or the API server does not ask.
+    fn judges_deletion(&self) -> bool {
         false
     }
 
