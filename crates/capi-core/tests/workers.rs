@@ -271,7 +271,13 @@ async fn labels_and_timeouts_come_and_go_in_place() {
             && labelled(&world, name, plain).await == [a.clone(), a.clone(), a.clone(), None]
     })
     .await;
-    let timeout = |seconds: Value| json!({ "spec": { "template": { "spec": { "minReadySeconds": seconds, "deletion": { "nodeDrainTimeoutSeconds": seconds } } } } });
+    let timeout = |seconds: Value| {
+        let deletion = match &seconds {
+            Value::Null => Value::Null,
+            seconds => json!({ "nodeDrainTimeoutSeconds": seconds }),
+        };
+        json!({ "spec": { "template": { "spec": { "minReadySeconds": seconds, "deletion": deletion } } } })
+    };
     world.patch::<MachineDeployment>("md", timeout(json!(7))).await;
     let follows = |expected: Option<i32>| {
         let world = &world;

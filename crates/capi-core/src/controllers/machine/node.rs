@@ -82,16 +82,11 @@ pub fn patch(node: &Node, wanted: &Wanted<'_>) -> Option<Value> {
         );
         bookkeeping.push((annotations::TAINTS_FROM_MACHINE, owned));
     }
-    match is_outdated(wanted.set, wanted.deployment) {
-        true => ensure_taint(
-            &mut taints,
-            taint(annotations::OUTDATED_REVISION_TAINT, None, "PreferNoSchedule"),
-        ),
-        false => remove_taint(
-            &mut taints,
-            annotations::OUTDATED_REVISION_TAINT,
-            "PreferNoSchedule",
-        ),
+    let outdated = annotations::OUTDATED_REVISION_TAINT;
+    match is_outdated(wanted.machine, wanted.set, wanted.deployment) {
+        Some(true) => ensure_taint(&mut taints, taint(outdated, None, "PreferNoSchedule")),
+        Some(false) => remove_taint(&mut taints, outdated, "PreferNoSchedule"),
+        None => {}
     }
     for (key, value) in bookkeeping {
         if before.get(key) != Some(&value) {
@@ -189,17 +184,23 @@ fn wanted_annotations(wanted: &Wanted<'_>) -> BTreeMap<String, String> {
     all
 }
 
-/// Whether the Machine's MachineSet is not the current one of its MachineDeployment.
-pub fn is_outdated(set: Option<&MachineSet>, deployment: Option<&MachineDeployment>) -> bool {
+/// Whether the Machine's MachineSet is not the current one of its MachineDeployment; nothing if that cannot be told, since
+/// one of them is gone.
+pub fn is_outdated(
+    machine: &Machine,
+    set: Option<&MachineSet>,
+    deployment: Option<&MachineDeployment>,
+) -> Option<bool> {
+    if !machine.labels().contains_key(labels::DEPLOYMENT_NAME) {
+        return Some(false);
+    }
     let revision = |all: &BTreeMap<String, String>| {
         all.get(annotations::REVISION)
             .and_then(|r| r.parse::<i64>().ok())
             .unwrap_or(0)
     };
-    match (set, deployment) {
-        (Some(set), Some(deployment)) => revision(set.annotations()) < revision(deployment.annotations()),
-        _ => false,
-    }
+    let (set, deployment) = (set?, deployment?);
+    Some(revision(set.annotations()) < revision(deployment.annotations()))
 }
 
 fn taint(key: &str, value: Option<String>, effect: &str) -> Taint {
@@ -367,7 +368,9 @@ mod tests {
         let deployment: MachineDeployment = serde_json::from_value(json!({"metadata": {"name": "d", "annotations": with("2")},
             "spec": {"clusterName": "c", "selector": {}, "template": {"spec": {"clusterName": "c", "bootstrap": {},
                 "infrastructureRef": {"apiGroup": "g", "kind": "K", "name": "n"}}}}})).unwrap();
-        assert!(is_outdated(Some(&set), Some(&deployment)));
-        assert!(!is_outdated(Some(&set), None));
+        let labelled = machine(json!({"metadata": {"labels": {"cluster.x-k8s.io/deployment-name": "d"}}}));
+        assert_eq!(is_outdated(&labelled, Some(&set), Some(&deployment)), Some(true));
+        assert_eq!(is_outdated(&labelled, Some(&set), None), None);
+        assert_eq!(is_outdated(&machine(json!({})), None, None), Some(false));
     }
 }

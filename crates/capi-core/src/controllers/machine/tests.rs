@@ -74,6 +74,7 @@ fn world(machine: Machine) -> World {
         probe: Probe {
             last_success: Some(now()),
             failures: 0,
+            error: None,
         },
         control_plane: Foreign::Unset,
         control_plane_machines: 1,
@@ -245,6 +246,7 @@ fn a_lost_connection_keeps_what_was_seen_until_its_grace_is_over() {
     world.probe = Probe {
         last_success: ago(299),
         failures: 5,
+        error: None,
     };
     let plan = planned(&world);
     assert_eq!(said(&plan, "NodeHealthy").0, "True");

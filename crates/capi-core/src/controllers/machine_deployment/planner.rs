@@ -347,8 +347,12 @@ pub fn proportional(wanted: &Wanted, new: Option<&Set>, old: &[Set]) -> Intents 
         added += share;
         sizes.push(set.spec + share);
     }
-    if let Some(first) = sizes.first_mut() {
-        *first = (*first + to_add - added).max(0);
+    // What rounding left over: the first takes it, as far as it can.
+    let mut rest = to_add - added;
+    for size in &mut sizes {
+        let change = rest.max(-*size);
+        *size += change;
+        rest -= change;
     }
     for (set, size) in active.iter().zip(sizes) {
         set_to(set, size.max(0));

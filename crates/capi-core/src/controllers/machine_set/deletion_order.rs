@@ -75,6 +75,7 @@ fn is_healthy(machine: &Machine) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -128,5 +129,52 @@ mod tests {
             ["going", "marked", "sick", "new", "old"]
         );
         assert_eq!(names(MachineSetDeletionOrder::Random, 2), ["going", "marked"]);
+    }
+
+    fn any_machine() -> impl Strategy<Value = (u8, u8, bool)> {
+        (0..4_u8, 0..28_u8, any::<bool>())
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_does_not_depend_on_how_machines_are_listed_and_bad_ones_always_go_first(
+            kinds in prop::collection::vec(any_machine(), 0..12),
+            count in 0..12_usize,
+            newest in any::<bool>(),
+            shift in any::<prop::sample::Index>(),
+        ) {
+            let all: Vec<Arc<Machine>> = kinds.iter().enumerate().map(|(index, (kind, day, node))| {
+                let metadata = match kind {
+                    0 => json!({"deletionTimestamp": "2026-02-01T00:00:00Z"}),
+                    1 => json!({"annotations": {annotations::DELETE_MACHINE: ""}}),
+                    _ => json!({}),
+                };
+                machine(&format!("m{index}"), &format!("2026-01-{:02}T00:00:00Z", day + 1), metadata, *node)
+            }).collect();
+            let order = if newest { MachineSetDeletionOrder::Newest } else { MachineSetDeletionOrder::Oldest };
+            let now = "2026-02-02T00:00:00Z".parse().unwrap();
+            let names = |machines: &[Arc<Machine>], count: usize| -> Vec<String> {
+                first(machines, count, order, now).iter().map(|m| m.name_any()).collect()
+            };
+            let chosen = names(&all, count);
+            prop_assert_eq!(chosen.len(), count.min(all.len()));
+            let mut shifted = all.clone();
+            if !shifted.is_empty() {
+                let by = shift.index(shifted.len());
+                shifted.rotate_left(by);
+            }
+            prop_assert_eq!(&names(&shifted, count), &chosen);
+            prop_assert_eq!(&names(&all, all.len())[..chosen.len()], &chosen[..]);
+            let class = |name: &String| {
+                let machine = all.iter().find(|m| m.name_any() == *name).unwrap();
+                match machine {
+                    m if machines::is_deleting(m) => 0,
+                    m if m.annotations().contains_key(annotations::DELETE_MACHINE) => 1,
+                    m => 2 + i32::from(is_healthy(m)),
+                }
+            };
+            let classes: Vec<_> = names(&all, all.len()).iter().map(class).collect();
+            prop_assert!(classes.is_sorted(), "{:?}", classes);
+        }
     }
 }

@@ -10,6 +10,7 @@ use capi_api::{
     core::v1beta2::MachineSet,
     names::{SUFFIX, derived_suffix, truncated},
 };
+use gotemplate::{Limits, Template, Value};
 
 /// The names' template if none is set.
 pub const DEFAULT_TEMPLATE: &str = "{{ .machineSet.name }}-{{ .random }}";
@@ -38,21 +39,29 @@ pub struct Namer<'a> {
     pub episode: &'a str,
 }
 
-/// A naming template this version cannot render.
+/// A naming template that gives no names.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum NamingError {
     /// The part that makes names differ is missing.
     #[error("cannot generate Machine name: {{{{ .random }}}} is missing in machineNaming.template")]
     NoRandom,
-    /// Something else between braces.
+    /// It is no template, or fails.
+    #[error("cannot generate Machine name: machineNaming.template: {0}")]
+    Broken(#[from] gotemplate::Error),
+    /// It asks for something that names are not made of.
     #[error(
-        "cannot generate Machine name: {0:?} in machineNaming.template is not known (known are .cluster.name, .machineSet.name, .random)"
+        "cannot generate Machine name: machineNaming.template uses something that is not known (known are .cluster.name, .machineSet.name, .random)"
     )]
-    Unknown(String),
-    /// A brace without its partner.
-    #[error("cannot generate Machine name: machineNaming.template ends inside {{{{")]
-    Unclosed,
+    Unknown,
 }
+
+/// What a naming template may use up.
+const LIMITS: Limits = Limits {
+    output: 4096,
+    steps: 10_000,
+};
+/// What Go prints for what is not there.
+const NO_VALUE: &str = "<no value>";
 
 impl Namer<'_> {
     /// The next name, given the names of all that exist; `taken` are names it must not have.
@@ -73,26 +82,12 @@ impl Namer<'_> {
     }
 
     fn render(&self, random: &str) -> Result<String, NamingError> {
-        let mut name = String::new();
-        let mut has_random = false;
-        let mut rest = self.template;
-        while let Some(start) = rest.find("{{") {
-            name.push_str(&rest[..start]);
-            let after = &rest[start + 2..];
-            let end = after.find("}}").ok_or(NamingError::Unclosed)?;
-            match after[..end].trim() {
-                ".random" => {
-                    has_random = true;
-                    name.push_str(random);
-                }
-                ".cluster.name" => name.push_str(self.cluster),
-                ".machineSet.name" => name.push_str(self.set),
-                other => return Err(NamingError::Unknown(other.to_owned())),
-            }
-            rest = &after[end + 2..];
+        let template = Template::parse(self.template)?;
+        let name = template.render(&self.data(random), LIMITS)?;
+        if name.contains(NO_VALUE) {
+            return Err(NamingError::Unknown);
         }
-        name.push_str(rest);
-        if !has_random {
+        if template.render(&self.data("other"), LIMITS)? == name {
             return Err(NamingError::NoRandom);
         }
         // Too long a name loses its middle, not what makes it differ.
@@ -101,6 +96,17 @@ impl Namer<'_> {
         } else {
             name
         })
+    }
+
+    fn data(&self, random: &str) -> Value {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let named = |name: &str| Value::Map([("name".to_owned(), text(name))].into());
+        let fields = [
+            ("cluster", named(self.cluster)),
+            ("machineSet", named(self.set)),
+            ("random", text(random)),
+        ];
+        Value::Map(fields.map(|(name, value)| (name.to_owned(), value)).into())
     }
 }
 
@@ -171,12 +177,19 @@ mod tests {
             Err(NamingError::NoRandom)
         );
         assert_eq!(
-            namer("{{ .foo }}").next(&none, |_| false),
-            Err(NamingError::Unknown(".foo".into()))
+            namer("{{ .foo }}-{{ .random }}").next(&none, |_| false),
+            Err(NamingError::Unknown)
         );
-        assert_eq!(
+        assert!(matches!(
             namer("{{ .random").next(&none, |_| false),
-            Err(NamingError::Unclosed)
+            Err(NamingError::Broken(_))
+        ));
+        let chosen = "{{ if eq .cluster.name \"c\" }}yes{{ else }}no{{ end }}-{{ slice .machineSet.name 0 2 }}-{{ .random }}";
+        assert!(
+            namer(chosen)
+                .next(&none, |_| false)
+                .unwrap()
+                .starts_with("yes-md-")
         );
         let long = format!("{}-{{{{ .random }}}}", "a".repeat(70));
         assert_eq!(namer(&long).next(&none, |_| false).unwrap().len(), 63);
