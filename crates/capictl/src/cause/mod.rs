@@ -101,7 +101,12 @@ impl Walk<'_> {
         let workers = |child: &&Node<'_>| matches!(child.item, Item::Heading(_));
         let (last, before): (Vec<_>, Vec<_>) = node.children.iter().filter(there).partition(workers);
         // A deleting parent waits for its children, but a child that is merely being deleted with it is not at fault.
-        let below = before.into_iter().find_map(|child| self.at(child));
+        let below = before.into_iter().find_map(|child| match &child.item {
+            Item::Missing(reference, _) if was_provisioned(object) => {
+                Some(lost(self.inventory, object, reference))
+            }
+            _ => self.at(child),
+        });
         below
             .or_else(|| unreachable(object))
             .or_else(|| last.into_iter().find_map(|child| self.at(child)))
@@ -149,6 +154,21 @@ fn missing(inventory: &Inventory, reference: &Reference, field: &str) -> Cause {
         what,
         since: None,
         next,
+    }
+}
+
+/// Whether a Machine has had everything that it refers to.
+fn was_provisioned(object: &Object) -> bool {
+    let provisioned = object.at("/status/initialization/infrastructureProvisioned");
+    object.kind == "Machine" && provisioned == Some(&true.into())
+}
+
+/// A part of a machine that cannot come back.
+fn lost(inventory: &Inventory, machine: &Object, reference: &Reference) -> Cause {
+    Cause {
+        next: format!("delete the Machine {}: its owner replaces it", machine.name()),
+        what: format!("does not exist any more, but Machine {} needs it", machine.name()),
+        ..missing(inventory, reference, "")
     }
 }
 
