@@ -70,7 +70,7 @@ impl<'a> Attributes<'a> {
         let mut name: Cow<'a, str> = request.name.as_str().into();
         // A list of the one object with a name asks about that object.
         if name.is_empty()
-            && matches!(request.verb, Verb::List | Verb::Watch | Verb::DeleteCollection)
+            && matches!(request.verb, Verb::List | Verb::Watch)
             && let Ok(selector) = FieldSelector::parse(request.query.get("fieldSelector"))
             && let Some(required) = selector.required_name()
         {

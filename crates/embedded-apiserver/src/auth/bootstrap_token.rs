@@ -96,7 +96,8 @@ mod tests {
             json!({"type": kind, "data": data})
         };
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let cases: [(&[(&str, &str)], Option<&[&str]>); 9] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], Option<&'a [&'a str]>);
+        let cases: [Case<'_>; 9] = [
             (&[], Some(&[GROUP])),
             (
                 &[(

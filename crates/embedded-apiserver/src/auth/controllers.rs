@@ -4,6 +4,7 @@
 //! One task follows the store's changes and acts through ordinary requests. It never polls, and it runs only on servers
 //! that were given a policy, keys or a certificate authority.
 
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use base64::Engine as _;
@@ -110,6 +111,14 @@ async fn create(inner: &Arc<Inner>, agent: &str, path: &str, body: Value) {
     if let Err(error) = internal(inner, agent, Method::POST, path, Some(body)).await {
         tracing::debug!(path, error = error.message, "an object was not created");
     }
+}
+
+/// As [`namespace`], for those who are themselves part of a write.
+pub(crate) fn furnish<'a>(
+    inner: &'a Arc<Inner>,
+    name: &'a str,
+) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+    Box::pin(namespace(inner, name))
 }
 
 /// Gives a namespace what every namespace has.

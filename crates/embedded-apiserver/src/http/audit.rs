@@ -21,6 +21,8 @@ pub struct AuditEvent {
     pub name: String,
     /// The subresource, if any.
     pub subresource: String,
+    /// The name of the user who asked; of the one acted as, if somebody acts as another.
+    pub user: String,
     /// The `User-Agent` header; the server's own controllers have names of their own.
     pub user_agent: String,
     /// The request's content type.

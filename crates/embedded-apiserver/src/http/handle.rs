@@ -55,6 +55,7 @@ pub(crate) fn audit(inner: &Inner, request: &Request, path: &str, code: u16) {
         namespace: request.namespace.clone(),
         name: request.name.clone(),
         subresource: request.subresource.clone(),
+        user: request.user.name.clone(),
         user_agent: request.user_agent.clone(),
         content_type: request.content_type.clone(),
         body: request.body.clone(),

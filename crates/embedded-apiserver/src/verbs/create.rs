@@ -7,6 +7,7 @@ use super::admission::{AdmissionPhase, admit};
 use super::{Answer, Call, builtin, input, meta, write};
 use crate::auth::attributes::Attributes;
 use crate::auth::rbac::escalation;
+use crate::auth::service_account::pods;
 use crate::csr;
 use crate::http::request::Verb;
 use crate::http::status::{ApiError, ApiResult};
@@ -42,6 +43,7 @@ pub(super) async fn create_value(
     if !applied {
         write::own(call, write::Part::Main, None, &mut value);
     }
+    pods::admit(call, &mut value).await?;
     admit(
         call,
         AdmissionPhase::Mutating,

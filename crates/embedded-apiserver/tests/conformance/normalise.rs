@@ -42,7 +42,8 @@ pub fn answer(
 
 /// Names what differs from run to run inside texts.
 fn volatile(text: &str) -> String {
-    const PATTERNS: [(&str, &str); 7] = [
+    const PATTERNS: [(&str, &str); 8] = [
+        (r"kube-api-access-[a-z0-9]{5}", "kube-api-access-{suffix}"),
         (r"record \([0-9]+\)", "record (rv)"),
         (r"eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", "{token}"),
         (r"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0[A-Za-z0-9+/=]+", "{certificate}"),

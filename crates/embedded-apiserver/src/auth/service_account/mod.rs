@@ -2,6 +2,7 @@
 
 mod claims;
 mod jwt;
+pub(crate) mod pods;
 pub(crate) mod request;
 
 use super::{ServiceAccounts, User};
