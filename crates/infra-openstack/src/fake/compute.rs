@@ -38,6 +38,14 @@ impl World {
             ("GET", ["os-server-groups"]) => {
                 Reply::ok(json!({ "server_groups": self.list("server_groups").collect::<Vec<_>>() }))
             }
+            ("POST", ["os-server-groups"]) => {
+                let id = self.insert("server_groups", body["server_group"].clone());
+                Reply::ok(json!({ "server_group": self.get("server_groups", &id) }))
+            }
+            ("DELETE", ["os-server-groups", id]) => match self.remove("server_groups", id) {
+                Some(_) => Reply::gone(),
+                None => Err(missing(&format!("Instance group {id} could not be found."))),
+            },
             ("GET", ["servers", "detail"]) => self.list_servers(query),
             ("GET", ["servers", id]) => match self.get("servers", id) {
                 Some(server) => Reply::ok(json!({ "server": self.shown(server) })),
@@ -257,7 +265,7 @@ impl World {
                 .get("volumes", &volume)
                 .is_some_and(|volume| volume["vanishes"] == true);
             if vanishes {
-                self.remove("volumes", &volume);
+                self.remove_volume(&volume);
             } else {
                 self.change("volumes", &volume, |volume| volume["status"] = "available".into());
             }

@@ -281,6 +281,12 @@ impl World {
             ips.push(json!({ "subnet_id": subnet, "ip_address": address }));
         }
         port["fixed_ips"] = ips.into();
+        if !port["security_groups"].is_array() {
+            port["security_groups"] = json!([]);
+        }
+        if !port["port_security_enabled"].is_boolean() {
+            port["port_security_enabled"] = true.into();
+        }
         for (key, usual) in [
             ("device_id", ""),
             ("device_owner", ""),

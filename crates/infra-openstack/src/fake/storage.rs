@@ -48,18 +48,25 @@ impl World {
                 None => Err(missing(id)),
             },
             ("DELETE", ["v3", _, "volumes", id]) => match self.get("volumes", id) {
-                Some(volume) if volume["status"] == "in-use" => {
+                Some(volume) if !["available", "error"].iter().any(|free| volume["status"] == *free) => {
                     let message = "Invalid volume: Volume status must be available or error";
                     Err(Reply::nova(StatusCode::BAD_REQUEST, "badRequest", message))
                 }
                 Some(_) => {
-                    self.remove("volumes", id);
+                    self.remove_volume(id);
                     Ok(Reply::empty(StatusCode::ACCEPTED))
                 }
                 None => Err(missing(id)),
             },
             _ => Err(Reply::empty(StatusCode::NOT_FOUND)),
         }
+    }
+
+    /// A volume goes; that takes a while.
+    pub(super) fn remove_volume(&mut self, id: &str) {
+        self.change("volumes", id, |volume| volume["status"] = "deleting".into());
+        let delay = self.delays.volume;
+        self.later(delay, Change::VolumeGone(id.to_owned()));
     }
 
     pub(super) fn image(

@@ -56,6 +56,7 @@ pub(super) enum Change {
     LoadBalancerDone(String),
     LoadBalancerGone(String),
     VolumeAvailable(String),
+    VolumeGone(String),
 }
 
 pub(super) struct World {
@@ -228,6 +229,7 @@ impl World {
                 Change::VolumeAvailable(id) => {
                     self.change("volumes", &id, |volume| volume["status"] = "available".into());
                 }
+                Change::VolumeGone(id) => drop(self.remove("volumes", &id)),
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    cloud::compute::Dialect,
+    cloud::{compute::Dialect, volume::Volume},
     rules::{
         ports,
         servers::{self, Parts},
@@ -159,9 +159,12 @@ pub fn plan_removal(world: &World) -> Step {
             _ => Step::Act(vec![Action::DeleteServer(server.id.clone())]),
         };
     }
-    // Volumes go with the server, unless it never came to be.
+    // Volumes go with the server, unless it never came to be; Cinder refuses to delete what is still on its way.
     let volumes = world.volumes.iter().filter_map(|(_, found)| found.as_ref());
-    let mut actions: Vec<Action> = volumes
+    let (free, busy): (Vec<&Volume>, Vec<&Volume>) =
+        volumes.partition(|volume| volume.status == "available" || volume.status.starts_with("error"));
+    let mut actions: Vec<Action> = free
+        .into_iter()
         .map(|volume| Action::DeleteVolume(volume.id.clone()))
         .collect();
     for trunk in &world.trunks {
@@ -179,8 +182,9 @@ pub fn plan_removal(world: &World) -> Step {
             .flatten()
             .map(|port| Action::DeletePort(port.id.clone())),
     );
-    match actions.is_empty() {
-        true => Step::Done,
-        false => Step::Act(actions),
+    match (actions.is_empty(), busy.first()) {
+        (false, _) => Step::Act(actions),
+        (true, Some(volume)) => Step::Wait(format!("volume {} is {}", volume.name, volume.status), SOON),
+        (true, None) => Step::Done,
     }
 }
