@@ -1,4 +1,5 @@
-//! The core provider: Clusters, Machines, MachineSets and MachineDeployments.
+//! The core provider: Clusters, Machines, MachineSets and MachineDeployments, the MachineHealthChecks that watch over
+//! them, and the ClusterResourceSets that furnish new clusters.
 //!
 //! | room | what is in it |
 //! |---|---|

@@ -102,7 +102,7 @@ fn expanded(document: Value) -> Vec<Value> {
 
 fn read(value: Value) -> Result<DynamicObject, String> {
     if !value.is_object() {
-        return Err("it is not a Kubernetes object".to_owned());
+        return Err(format!("it is not a Kubernetes object but {value}"));
     }
     let object: DynamicObject =
         serde_json::from_value(value).map_err(|error| format!("it is not a Kubernetes object: {error}"))?;
@@ -140,7 +140,7 @@ mod tests {
     }
 
     const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n";
-    const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n";
+    const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: ns}\n";
 
     #[test]
     fn yaml_documents_are_sorted_within_their_value_and_values_by_key() {
@@ -148,7 +148,7 @@ mod tests {
         let later = "apiVersion: v1\nkind: Namespace\nmetadata: {name: later}\n";
         assert_eq!(
             names(&[("b", later), ("a", &text)]).unwrap(),
-            ["Namespace n", "Deployment d", "Namespace later"]
+            ["Namespace ns", "Deployment d", "Namespace later"]
         );
     }
 
@@ -169,7 +169,10 @@ mod tests {
     fn what_cannot_be_read_is_named() {
         for (text, expected) in [
             ("a: [", "key k: "),
-            ("just text", "key k: document 1: it is not a Kubernetes object"),
+            (
+                "just text",
+                "key k: document 1: it is not a Kubernetes object but \"just text\"",
+            ),
             (
                 "kind: ConfigMap\nmetadata: {name: a}\n",
                 "key k: document 1: it lacks apiVersion or kind",

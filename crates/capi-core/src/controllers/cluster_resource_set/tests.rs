@@ -54,7 +54,7 @@ fn cluster(name: &str, binding: Option<ClusterResourceSetBinding>) -> ClusterVie
 }
 
 fn content() -> Source {
-    let text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n";
+    let text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: ns}\n";
     let values = BTreeMap::from([("k".to_owned(), text.as_bytes().to_vec())]);
     Source::Content(Arc::new(Content::of(&values)))
 }
