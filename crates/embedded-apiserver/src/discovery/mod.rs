@@ -22,6 +22,9 @@ use crate::server::Inner;
 /// The Kubernetes version whose behaviour this server has.
 const VERSION: (&str, &str, &str) = ("1", "36", "v1.36.0");
 
+/// The form of OpenAPI v2 that older clients ask for; kubectl falls back to it for kinds that nobody knows.
+const PROTOBUF_V2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
 /// Answers a path that is no resource.
 pub(crate) fn answer(inner: &Arc<Inner>, request: &Request) -> ApiResult<Response<ApiBody>> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
@@ -92,6 +95,9 @@ fn other(inner: &Arc<Inner>, request: &Request) -> ApiResult<Response<ApiBody>> 
     }
     let registry = inner.registry.load();
     match path {
+        "/openapi/v2" if request.accept.wants(PROTOBUF_V2) => {
+            Ok(tagged(request, PROTOBUF_V2, openapi::V2_EMPTY))
+        }
         "/openapi/v2" => Ok(tagged(request, "application/json", openapi::v2(inner, &registry))),
         "/openapi/v3" => Ok(respond::value(
             200,
@@ -117,12 +123,13 @@ fn hash(bytes: &[u8]) -> String {
 }
 
 /// A document with an ETag; empty when the client has it already.
-fn tagged(request: &Request, content_type: &'static str, document: Vec<u8>) -> Response<ApiBody> {
+fn tagged(request: &Request, content_type: &'static str, document: impl Into<Bytes>) -> Response<ApiBody> {
+    let document = document.into();
     let tag = format!("\"{}\"", hash(&document));
     let known = request.if_none_match == tag;
     let mut response = match known {
         true => respond::bytes(304, content_type, Bytes::new()),
-        false => respond::bytes(200, content_type, document.into()),
+        false => respond::bytes(200, content_type, document),
     };
     if let Ok(value) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(ETAG, value);

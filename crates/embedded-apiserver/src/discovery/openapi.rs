@@ -1,22 +1,27 @@
-//! OpenAPI documents: the schemas of custom resources as their definitions have them, and open ones for built-in kinds.
+//! OpenAPI documents: the schemas of custom resources as their definitions have them, those of built-in kinds from the
+//! table of types.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use bytes::Bytes;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use super::hash;
 use super::lists::served;
 use crate::registry::{Registry, Resource, Version};
+use crate::schema::types::documents;
 use crate::server::{Inner, definitions};
 
-/// The name under which a kind stands in a document, as upstream forms it: reversed group, version, kind.
+/// The name under which a kind stands in a document, as upstream forms it.
 fn definition_name(resource: &Resource, version: &Version) -> String {
-    let group: Vec<&str> = match &*resource.gr.group {
-        "" => vec!["core", "api", "k8s", "io"],
-        "apps" | "batch" | "policy" => vec![&resource.gr.group, "api", "k8s", "io"],
-        group => group.split('.').collect(),
-    };
-    let reversed: Vec<&str> = group.into_iter().rev().collect();
+    if !resource.is_custom()
+        && let Some(name) = documents::kind(&resource.gr.group, &version.name, &resource.kind)
+    {
+        return name.to_owned();
+    }
+    let reversed: Vec<&str> = resource.gr.group.split('.').rev().collect();
     format!("{}.{}.{}", reversed.join("."), version.name, resource.kind)
 }
 
@@ -80,28 +85,6 @@ fn definition(inner: &Inner, resource: &Resource, version: &Version, metadata_re
     schema
 }
 
-fn object_meta() -> Value {
-    let strings = json!({"type": "object", "additionalProperties": {"type": "string", "default": ""}});
-    json!({
-        "type": "object", "description": "Metadata that all persisted objects have.",
-        "properties": {
-            "annotations": strings, "labels": strings, "creationTimestamp": {"type": "string", "format": "date-time"},
-            "deletionGracePeriodSeconds": {"type": "integer", "format": "int64"}, "deletionTimestamp": {"type": "string", "format": "date-time"},
-            "finalizers": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set", "x-kubernetes-patch-strategy": "merge"},
-            "generateName": {"type": "string"}, "generation": {"type": "integer", "format": "int64"},
-            "managedFields": {"type": "array", "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-            "name": {"type": "string"}, "namespace": {"type": "string"}, "resourceVersion": {"type": "string"}, "selfLink": {"type": "string"}, "uid": {"type": "string"},
-            "ownerReferences": {
-                "type": "array", "x-kubernetes-patch-strategy": "merge", "x-kubernetes-patch-merge-key": "uid",
-                "items": {"type": "object", "properties": {
-                    "apiVersion": {"type": "string"}, "kind": {"type": "string"}, "name": {"type": "string"}, "uid": {"type": "string"},
-                    "controller": {"type": "boolean"}, "blockOwnerDeletion": {"type": "boolean"},
-                }},
-            },
-        },
-    })
-}
-
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// A path item: kubectl reads from it which kind a path takes and whether it validates fields.
@@ -152,29 +135,52 @@ fn info() -> Value {
 }
 
 /// The document of `api/v1` or `apis/GROUP/VERSION`.
-pub(super) fn v3(inner: &Inner, registry: &Registry, path: &str) -> Option<Vec<u8>> {
+pub(super) fn v3(inner: &Inner, registry: &Registry, path: &str) -> Option<Bytes> {
     let segments: Vec<&str> = path.split('/').collect();
     let (group, version) = match segments.as_slice() {
         ["api", version] => ("", *version),
         ["apis", group, version] => (*group, *version),
         _ => return None,
     };
-    let mut schemas = Map::new();
-    for (resource, served_version) in served(registry, group, version) {
-        let schema = definition(
-            inner,
-            resource,
-            served_version,
-            &format!("#/components/schemas/{META}"),
-        );
-        schemas.insert(definition_name(resource, served_version), schema);
-    }
-    if schemas.is_empty() {
+    let all: Vec<_> = served(registry, group, version).collect();
+    if all.is_empty() {
         return None;
     }
-    schemas.insert(META.to_owned(), object_meta());
+    // What is built in does not change, and is asked for with every command of kubectl.
+    let fixed = all.iter().all(|(resource, _)| !resource.is_custom());
+    static FIXED: LazyLock<Mutex<BTreeMap<String, Bytes>>> = LazyLock::new(Mutex::default);
+    if let Some(known) = FIXED.lock().get(path).filter(|_| fixed) {
+        return Some(known.clone());
+    }
+    let schemas = schemas(inner, &all, true);
     let document = json!({"openapi": "3.0.0", "info": info(), "paths": paths(registry, group, version), "components": {"schemas": schemas}});
-    Some(document.to_string().into_bytes())
+    let document = Bytes::from(document.to_string());
+    if fixed {
+        FIXED.lock().insert(path.to_owned(), document.clone());
+    }
+    Some(document)
+}
+
+/// The schemas of some resources and of what they refer to.
+fn schemas(inner: &Inner, resources: &[(&Resource, &Version)], v3: bool) -> Map<String, Value> {
+    let builtin = resources
+        .iter()
+        .filter(|(resource, _)| !resource.is_custom())
+        .filter_map(|(resource, version)| documents::kind(&resource.gr.group, &version.name, &resource.kind));
+    let mut schemas = documents::closure(builtin.chain([META]), v3);
+    let folder = if v3 {
+        "#/components/schemas"
+    } else {
+        "#/definitions"
+    };
+    for (resource, version) in resources {
+        let name = definition_name(resource, version);
+        if !schemas.contains_key(&name) {
+            let schema = definition(inner, resource, version, &format!("{folder}/{META}"));
+            schemas.insert(name, schema);
+        }
+    }
+    schemas
 }
 
 /// The list of documents, each with a hash that changes with its content.
@@ -193,6 +199,10 @@ pub(super) fn v3_index(inner: &Inner, registry: &Registry) -> Value {
     json!({"paths": paths})
 }
 
+/// A document of OpenAPI v2 in protobuf without any kind: `swagger`, `info` and `paths`. Clients that can read this form read
+/// the schemas from v3.
+pub(super) const V2_EMPTY: &[u8] = b"\x0a\x032.0\x12\x13\x0a\x0aKubernetes\x12\x051.0.0\x42\x00";
+
 /// The one document of OpenAPI v2.
 pub(super) fn v2(inner: &Inner, registry: &Registry) -> Vec<u8> {
     let mut definitions = Map::new();
@@ -202,13 +212,10 @@ pub(super) fn v2(inner: &Inner, registry: &Registry) -> Vec<u8> {
         versions.extend(listed.into_iter().map(|version| (group.clone(), version)));
     }
     for (group, version) in &versions {
-        for (resource, served_version) in served(registry, group, version) {
-            let schema = definition(inner, resource, served_version, &format!("#/definitions/{META}"));
-            definitions.insert(definition_name(resource, served_version), schema);
-        }
+        let all: Vec<_> = served(registry, group, version).collect();
+        definitions.extend(schemas(inner, &all, false));
         all_paths.extend(paths(registry, group, version));
     }
-    definitions.insert(META.to_owned(), object_meta());
     json!({"swagger": "2.0", "info": info(), "paths": all_paths, "definitions": definitions})
         .to_string()
         .into_bytes()

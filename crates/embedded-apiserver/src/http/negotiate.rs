@@ -107,6 +107,16 @@ impl Accept {
         }
     }
 
+    /// Whether a media type is asked for before JSON; the form in which Go's client writes it counts as well.
+    pub fn wants(&self, media_type: &str) -> bool {
+        let same = |given: &str| given.replace('@', ".") == media_type;
+        let before = self
+            .clauses
+            .iter()
+            .take_while(|clause| clause.media_type != "application/json");
+        before.into_iter().any(|clause| same(&clause.media_type))
+    }
+
     /// The form for resource requests.
     pub fn choose(&self) -> ApiResult<Output> {
         if self.clauses.is_empty() {

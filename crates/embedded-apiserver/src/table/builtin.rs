@@ -8,6 +8,7 @@ use super::events::event_columns;
 use super::nodes::node_columns;
 use super::pods::pod_columns;
 use super::services::{endpoints, service_columns, slice_endpoints, slice_ports};
+use super::volumes::{claim_columns, class_columns, volume_columns};
 use super::workloads::{job_columns, workload_columns};
 
 /// The columns of a kind.
@@ -99,7 +100,22 @@ pub(super) fn columns(group: &str, kind: &str) -> Vec<Column> {
                     .into()
             }),
             age("string"),
-            wide("PreemptionPolicy", |o, _| str_at(o, &["preemptionPolicy"]).into()),
+            text("PreemptionPolicy", |o, _| str_at(o, &["preemptionPolicy"]).into()),
+        ]),
+        ("storage.k8s.io", "StorageClass") => columns.extend(class_columns()),
+        ("", "PersistentVolume") => columns.extend(volume_columns()),
+        ("", "PersistentVolumeClaim") => columns.extend(claim_columns()),
+        ("storage.k8s.io", "VolumeAttachment") => columns.extend([
+            text("Attacher", |o, _| str_at(o, &["spec", "attacher"]).into()),
+            text("PV", |o, _| {
+                str_at(o, &["spec", "source", "persistentVolumeName"]).into()
+            }),
+            text("Node", |o, _| str_at(o, &["spec", "nodeName"]).into()),
+            text("Attached", |o, _| {
+                let attached = at(o, &["status", "attached"]).and_then(Value::as_bool);
+                attached.unwrap_or_default().to_string().into()
+            }),
+            age("string"),
         ]),
         _ => columns.push(column("Created At", "date", 0, |o, _| {
             str_at(o, &["metadata", "creationTimestamp"]).into()

@@ -12,6 +12,7 @@ mod pods;
 mod services;
 #[cfg(test)]
 mod tests;
+mod volumes;
 mod workloads;
 
 use std::sync::Arc;

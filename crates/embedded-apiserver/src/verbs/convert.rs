@@ -181,7 +181,7 @@ pub(crate) async fn to_storage(inner: &Arc<Inner>, served: &Served, mut value: V
                 resource: served.resource.clone(),
                 version: index,
             };
-            prune(&stored, &mut value);
+            normalize(&stored, &mut value);
         }
     }
     if served.resource.is("events.k8s.io", "events") {

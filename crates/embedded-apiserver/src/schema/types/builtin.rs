@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use super::{Atom, Field, List, Map, PatchRule, Ref, Relation, Scalar};
 
-const TABLE: &str = include_str!("builtin.types");
+pub(super) const TABLE: &str = include_str!("builtin.types");
 
 struct Table {
     atoms: Vec<Atom>,

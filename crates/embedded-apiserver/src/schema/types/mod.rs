@@ -5,6 +5,7 @@
 
 mod builtin;
 mod custom;
+pub(crate) mod documents;
 mod prune;
 #[cfg(test)]
 mod tests;
