@@ -18,6 +18,9 @@ use etcd_backends::{Backend, Imitation, Processes, real_etcd};
 /// How long an answer may be another one than expected.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long a call may take.
+const CALL: Duration = Duration::from_secs(9);
+
 /// Runs scenarios on a backend and writes down what it answers.
 struct Suite<B> {
     backend: Arc<B>,
@@ -73,7 +76,7 @@ impl<B: Backend> Suite<B> {
             reach: Arc::new(Through(self.backend.clone())),
             timeouts: Timeouts {
                 dial: Duration::from_secs(2),
-                call: Duration::from_secs(9),
+                call: CALL,
             },
         }
     }
@@ -135,9 +138,11 @@ impl<B: Backend> Suite<B> {
         self.ask(&format!("{what} by {node}"), |_| {
             let (backend, node, change) = (backend.clone(), node.clone(), change.clone());
             async move {
-                match changed(&*backend, &node, &change).await {
-                    Ok(()) => "done".to_owned(),
-                    Err(error) => error,
+                // Without a quorum etcd never answers a call that has no deadline.
+                match tokio::time::timeout(CALL, changed(&*backend, &node, &change)).await {
+                    Ok(Ok(())) => "done".to_owned(),
+                    Ok(Err(error)) => error,
+                    Err(_) => "unavailable".to_owned(),
                 }
             }
         })

@@ -314,9 +314,13 @@ impl EtcdCluster {
         Ok((header, self.members()))
     }
 
-    /// `Maintenance.Alarm` of a member, for listing.
+    /// `Maintenance.Alarm` of a member, for listing; a quorum has to agree even on that.
     pub fn alarms(&self, name: &str) -> Result<(ResponseHeader, Vec<AlarmMember>), EtcdError> {
-        Ok((self.voter_header(name)?, self.alarms.clone()))
+        let header = self.voter_header(name)?;
+        match self.leader {
+            Some(_) => Ok((header, self.alarms.clone())),
+            None => Err(EtcdError::NoLeader),
+        }
     }
 
     /// `Cluster.MemberRemove`, asked of the member `name`.
