@@ -209,6 +209,16 @@ async fn certificate_signing_requests() {
 }
 
 #[tokio::test]
+async fn watches() {
+    conform("watch").await;
+}
+
+#[tokio::test]
+async fn every_verb_on_built_in_and_custom_resources() {
+    conform("matrix").await;
+}
+
+#[tokio::test]
 async fn selectors_and_tables() {
     conform("reading").await;
 }

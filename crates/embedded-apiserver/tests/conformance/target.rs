@@ -25,6 +25,8 @@ pub struct Step {
     only: Vec<String>,
     /// The uid in the answer is known under this name from then on: `{name}`.
     save: String,
+    /// The resource version in the answer is known under this name from then on.
+    mark: String,
     /// How long a real server takes to notice what was written.
     settle: bool,
     /// Asks again until this pointer has this value, since controllers take their time.
@@ -101,6 +103,7 @@ impl Step {
             body,
             only,
             save: text("save"),
+            mark: text("mark"),
             settle: step["settle"] == true,
             until: step["until"]
                 .as_object()
@@ -219,12 +222,14 @@ impl Target {
             ("hook".to_owned(), self.hooks.url.clone()),
             ("ca".to_owned(), self.hooks.authority.clone()),
         ];
+        // Numbers, which answers may hold by chance.
+        let mut marks: Vec<(String, String)> = Vec::new();
         self.hooks.take();
         let mut answers = Vec::new();
         for step in &case.steps {
             let fill = |text: &str| {
                 let text = text.replace("{rv}", &version);
-                names.iter().fold(text, |text, (name, value)| {
+                names.iter().chain(&marks).fold(text, |text, (name, value)| {
                     text.replace(&format!("{{{name}}}"), value)
                 })
             };
@@ -250,6 +255,9 @@ impl Target {
                 version = seen.to_owned();
             }
             step.identity.keep(&body, &mut names);
+            if !step.mark.is_empty() {
+                marks.push((step.mark.clone(), version.clone()));
+            }
             if !step.save.is_empty() {
                 let uid = body["metadata"]["uid"].as_str().unwrap_or_default();
                 names.push((step.save.clone(), uid.to_owned()));
@@ -352,8 +360,17 @@ impl Target {
             .map(str::to_owned)
             .collect();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&bytes)
-            .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
+        let lines = || serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>();
+        let body = match path.contains("watch=") && status_is_good(code) {
+            // A watch is one event after the other.
+            true => lines().map_while(Result::ok).collect(),
+            false => serde_json::from_slice(&bytes)
+                .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned())),
+        };
         (code, body, warnings)
     }
+}
+
+fn status_is_good(code: u16) -> bool {
+    code < 300
 }
