@@ -46,7 +46,7 @@ async fn pod(client: &kube::Client, node: &str) -> Result<(), kube::Error> {
     let pod = json!({"metadata": {"name": format!("web-{node}"), "labels": {"app": "web"}},
         "spec": {"nodeName": node, "containers": [{"name": "web", "image": "web"}]},
         "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
-    let pod = serde_json::from_value(pod).expect("a Pod");
+    let pod = serde_json::from_value(pod).unwrap();
     let made = pods.create(&PostParams::default(), &pod).await?;
     let name = made.metadata.name.unwrap_or_default();
     let status = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
@@ -62,7 +62,7 @@ pub fn cases() -> Vec<Case> {
                 let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), "default");
                 let budget = json!({"metadata": {"name": "web"},
                     "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"app": "web"}}}});
-                let budget = serde_json::from_value(budget).expect("a PodDisruptionBudget");
+                let budget = serde_json::from_value(budget).unwrap();
                 match budgets.create(&PostParams::default(), &budget).await {
                     Err(kube::Error::Api(status)) if status.code == 409 => {}
                     other => drop(other?),
@@ -82,7 +82,7 @@ pub fn cases() -> Vec<Case> {
                     let attachments: Api<VolumeAttachment> = Api::all(client.clone());
                     let attachment = json!({"metadata": {"name": format!("v-{node}")},
                     "spec": {"attacher": "x", "nodeName": node, "source": {"persistentVolumeName": "v"}}});
-                    let attachment = serde_json::from_value(attachment).expect("a VolumeAttachment");
+                    let attachment = serde_json::from_value(attachment).unwrap();
                     attachments
                         .create(&PostParams::default(), &attachment)
                         .await
