@@ -61,9 +61,10 @@ impl From<EtcdError> for Status {
         let code = match error {
             EtcdError::Stopped | EtcdError::NoLeader | EtcdError::Unhealthy => Code::Unavailable,
             EtcdError::MemberNotFound | EtcdError::Removed => Code::NotFound,
+            // That etcd has no better code for this one is known by asking it.
+            EtcdError::NotEnoughStarted => Code::Unknown,
             EtcdError::NotLeader
             | EtcdError::BadTransferee
-            | EtcdError::NotEnoughStarted
             | EtcdError::TooManyLearners
             | EtcdError::Learner
             | EtcdError::PeerUrlExists
