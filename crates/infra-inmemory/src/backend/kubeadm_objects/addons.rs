@@ -159,7 +159,10 @@ pub(super) async fn kube_proxy(writer: &Writer, facts: &InitFacts<'_>) -> Result
     let labels = json!({ "k8s-app": "kube-proxy" });
     let image = format!("{}/kube-proxy:{}", facts.repository(), image_tag(facts.version));
     let daemon_set = json!({
-        "metadata": { "name": "kube-proxy", "namespace": "kube-system", "labels": labels },
+        "metadata": {
+            "name": "kube-proxy", "namespace": "kube-system",
+            "labels": { "k8s-app": "kube-proxy", "component": "kube-proxy" },
+        },
         "spec": {
             "selector": { "matchLabels": labels },
             "updateStrategy": { "type": "RollingUpdate" },
