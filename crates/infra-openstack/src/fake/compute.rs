@@ -124,7 +124,7 @@ impl World {
             }
             for floating in self
                 .list("floatingips")
-                .filter(|floating| floating["port_id"] == port["id"])
+                .filter(|floating| floating["port_id"] == port["id"] && floating["shown"] == true)
             {
                 let address = &floating["floating_ip_address"];
                 list.push(json!({ "addr": address, "version": 4, "OS-EXT-IPS:type": "floating" }));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     http::{Reply, fits},
-    world::World,
+    world::{Change, World},
 };
 
 /// Collections, what one of them is called, and what Neutron calls it in its errors.
@@ -328,7 +328,18 @@ impl World {
             "DOWN"
         }
         .into();
-        Ok(self.insert("floatingips", floating))
+        let id = self.insert("floatingips", floating);
+        self.announce(&id);
+        Ok(id)
+    }
+
+    /// Neutron tells Nova about a floating IP; that takes a while.
+    fn announce(&mut self, floating: &str) {
+        self.change("floatingips", floating, |floating| {
+            floating["shown"] = false.into()
+        });
+        let delay = self.delays.address;
+        self.later(delay, Change::AddressShown(floating.to_owned()));
     }
 
     fn update(&mut self, collection: &str, id: &str, request: &Value) -> Result<(), Reply> {
@@ -341,6 +352,9 @@ impl World {
             && self.get("ports", port).is_none()
         {
             return Err(not_found("Port", port));
+        }
+        if collection == "floatingips" {
+            self.announce(id);
         }
         self.change(collection, id, |resource| {
             for (key, value) in request.as_object().into_iter().flatten() {

@@ -48,7 +48,11 @@ impl World {
                 None => Err(missing(id)),
             },
             ("DELETE", ["v3", _, "volumes", id]) => match self.get("volumes", id) {
-                Some(volume) if !["available", "error"].iter().any(|free| volume["status"] == *free) => {
+                Some(volume)
+                    if !["available", "error"]
+                        .iter()
+                        .any(|free| volume["status"] == *free) =>
+                {
                     let message = "Invalid volume: Volume status must be available or error";
                     Err(Reply::nova(StatusCode::BAD_REQUEST, "badRequest", message))
                 }

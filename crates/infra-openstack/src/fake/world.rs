@@ -22,8 +22,10 @@ pub struct Delays {
     pub server_delete: Duration,
     /// Until a load balancer is ACTIVE after any change.
     pub load_balancer: Duration,
-    /// Until a volume is available.
+    /// Until a volume is available, or gone.
     pub volume: Duration,
+    /// Until Nova has heard of a floating IP.
+    pub address: Duration,
 }
 
 impl Default for Delays {
@@ -33,6 +35,7 @@ impl Default for Delays {
             server_delete: Duration::from_secs(5),
             load_balancer: Duration::from_secs(10),
             volume: Duration::from_secs(5),
+            address: Duration::from_secs(3),
         }
     }
 }
@@ -57,6 +60,7 @@ pub(super) enum Change {
     LoadBalancerGone(String),
     VolumeAvailable(String),
     VolumeGone(String),
+    AddressShown(String),
 }
 
 pub(super) struct World {
@@ -230,6 +234,9 @@ impl World {
                     self.change("volumes", &id, |volume| volume["status"] = "available".into());
                 }
                 Change::VolumeGone(id) => drop(self.remove("volumes", &id)),
+                Change::AddressShown(id) => {
+                    self.change("floatingips", &id, |floating| floating["shown"] = true.into());
+                }
             }
         }
     }

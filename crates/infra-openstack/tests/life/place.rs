@@ -70,9 +70,7 @@ pub fn there(scenario: Scenario) {
         return writeln!(std::io::stderr(), "\n{why}").unwrap();
     };
     let _turn = ONE_AT_A_TIME.lock();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime
         .unwrap()
         .block_on(async { scenario(&System::start_there(place).await).await });

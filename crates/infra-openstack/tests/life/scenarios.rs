@@ -33,7 +33,10 @@ pub async fn a_cluster_with_machines_comes_up_and_leaves_nothing(system: &System
     );
     let domains = cluster["status"]["failureDomains"].as_array().unwrap();
     let domains: Vec<&Value> = domains.iter().map(|domain| &domain["name"]).collect();
-    assert!(domains.contains(&&json!("az1")) && domains.contains(&&json!("az2")), "{domains:?}");
+    assert!(
+        domains.contains(&&json!("az1")) && domains.contains(&&json!("az2")),
+        "{domains:?}"
+    );
     let machine = system.get("OpenStackMachine", &cp).await.unwrap();
     let server = system.resource("/servers/detail", &cp).await;
     let id = server["id"].as_str().unwrap();
@@ -54,12 +57,17 @@ pub async fn a_cluster_with_machines_comes_up_and_leaves_nothing(system: &System
     assert_eq!(members[0]["name"], format!("{child}-{cp}"));
     let listener = system.resource("/lbaas/listeners", &child).await;
     let allowed = listener["allowed_cidrs"].as_array().unwrap();
-    assert!(allowed.contains(&json!("192.0.2.0/24")) && allowed.contains(&json!("10.6.0.0/24")), "{allowed:?}");
+    assert!(
+        allowed.contains(&json!("192.0.2.0/24")) && allowed.contains(&json!("10.6.0.0/24")),
+        "{allowed:?}"
+    );
 
     rests(system).await;
 
     system.lose_server(&md).await;
-    system.until_said("OpenStackMachine", &md, "InstanceDeleted").await;
+    system
+        .until_said("OpenStackMachine", &md, "InstanceDeleted")
+        .await;
 
     system.delete_machine(&cp).await;
     system.delete_machine(&md).await;
@@ -93,7 +101,10 @@ pub async fn machines_have_volumes_groups_trunks_and_tags(system: &System) {
     let group = json!({ "server_group": { "name": format!("{name}-apart"), "policies": ["anti-affinity"] } });
     let group: Value = system
         .observer
-        .member(Call::post(Service::Compute, "/os-server-groups", "test", group), "server_group")
+        .member(
+            Call::post(Service::Compute, "/os-server-groups", "test", group),
+            "server_group",
+        )
         .await
         .unwrap();
     let group = group["id"].as_str().unwrap();
@@ -110,13 +121,24 @@ pub async fn machines_have_volumes_groups_trunks_and_tags(system: &System) {
     for machine in &machines {
         system.until_true("OpenStackMachine", machine, "Ready").await;
         for (suffix, size) in [("root", 5), ("etcd", 2)] {
-            let volume = system.resource("/volumes/detail", &format!("{machine}-{suffix}")).await;
-            assert_eq!((&volume["status"], &volume["size"]), (&json!("in-use"), &json!(size)), "{volume}");
+            let volume = system
+                .resource("/volumes/detail", &format!("{machine}-{suffix}"))
+                .await;
+            assert_eq!(
+                (&volume["status"], &volume["size"]),
+                (&json!("in-use"), &json!(size)),
+                "{volume}"
+            );
         }
         let server = system.resource("/servers/detail", machine).await;
         assert_eq!(server["metadata"], json!({ "k": "v" }));
         let port = system.resource("/ports", &format!("{machine}-main")).await;
-        let mut tags: Vec<&str> = port["tags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        let mut tags: Vec<&str> = port["tags"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
         tags.sort_unstable();
         assert_eq!(tags, ["of-the-cluster", "of-the-machine", "of-the-port"]);
         assert_eq!(port["device_id"], server["id"]);
@@ -166,9 +188,12 @@ pub async fn a_bastion_comes_and_goes(system: &System) {
     assert_eq!(groups, without["security_groups"].len() + 1);
 
     set(json!({ "enabled": false })).await;
-    system.until_gone("OpenStackServer", &format!("{name}-bastion")).await;
+    system
+        .until_gone("OpenStackServer", &format!("{name}-bastion"))
+        .await;
     system.until_inventory_is(&without).await;
-    let no_bastion = |object: Option<&Value>| object.is_some_and(|object| object["status"]["bastion"].is_null());
+    let no_bastion =
+        |object: Option<&Value>| object.is_some_and(|object| object["status"]["bastion"].is_null());
     system
         .until("the bastion is forgotten", "OpenStackCluster", name, no_bastion)
         .await;
@@ -188,16 +213,25 @@ pub async fn a_pool_gives_floating_ips_and_takes_them_back(system: &System) {
     let identity = json!({ "name": "cloud", "cloudName": system.place.cloud_name });
     let pool = json!({ "spec": { "identityRef": identity, "reclaimPolicy": "Delete", "maxIPs": 1 } });
     system.create("OpenStackFloatingIPPool", "p", pool).await;
-    let spec = json!({ "floatingIPPoolRef": { "apiGroup": GROUP, "kind": "OpenStackFloatingIPPool", "name": "p" } });
+    let spec =
+        json!({ "floatingIPPoolRef": { "apiGroup": GROUP, "kind": "OpenStackFloatingIPPool", "name": "p" } });
     let machines = [format!("{name}-a"), format!("{name}-b")];
     for machine in &machines {
         system.machine_with(machine, false, "az1", spec.clone()).await;
         system.until_true("OpenStackMachine", machine, "Ready").await;
     }
-    system.until_said("OpenStackMachine", &machines[0], "ExternalIP").await;
-    system.until_said("OpenStackFloatingIPPool", "p", "MaxIPsReached").await;
+    system
+        .until_said("OpenStackMachine", &machines[0], "ExternalIP")
+        .await;
+    system
+        .until_said("OpenStackFloatingIPPool", "p", "MaxIPsReached")
+        .await;
     let count = system.resources("/floatingips").await.len();
-    assert_eq!(count, before["floatingips"].len() + 2, "one for the API server, one for the pool");
+    assert_eq!(
+        count,
+        before["floatingips"].len() + 2,
+        "one for the API server, one for the pool"
+    );
     for machine in &machines {
         system.delete_machine(machine).await;
     }
@@ -210,7 +244,9 @@ pub async fn a_pool_gives_floating_ips_and_takes_them_back(system: &System) {
 pub async fn wrong_credentials_are_said_and_forgiven_when_the_secret_is_corrected(system: &System) {
     let before = system.inventory().await;
     let right = system.place.clouds_yaml.as_str();
-    let wrong = right.replace("password: secret", "password: x").replace("password: lab", "password: x");
+    let wrong = right
+        .replace("password: secret", "password: x")
+        .replace("password: lab", "password: x");
     assert_ne!(wrong, right);
     let set = async |yaml: &str| {
         let patch = json!({ "stringData": { "clouds.yaml": yaml } });
@@ -241,7 +277,11 @@ pub async fn quotas_are_quoted_and_more_of_them_is_enough(system: &System) {
     system.set_quota("servers", 0).await;
     system.machine(&machine, false).await;
     system
-        .until_said("OpenStackMachine", &machine, "Quota exceeded for resources: ['port']")
+        .until_said(
+            "OpenStackMachine",
+            &machine,
+            "Quota exceeded for resources: ['port']",
+        )
         .await;
     system.set_quota("ports", unlimited).await;
     system

@@ -21,9 +21,7 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
 };
 use parking_lot::Mutex;
-use seams::{
-    SeededRandomness, SharedClock, SharedRandomness, SimulatedClock, SystemClock, SystemRandomness,
-};
+use seams::{SeededRandomness, SharedClock, SharedRandomness, SimulatedClock, SystemClock, SystemRandomness};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -239,7 +237,9 @@ impl System {
         let mut all = BTreeMap::new();
         for (_, path, collection) in COLLECTIONS {
             let found = self.resources(path).await;
-            let named = found.iter().map(|found| format!("{} {}", found["name"], found["id"]));
+            let named = found
+                .iter()
+                .map(|found| format!("{} {}", found["name"], found["id"]));
             let mut named: Vec<String> = named.collect();
             named.sort();
             all.insert(*collection, named);
@@ -294,11 +294,16 @@ impl System {
         let call = match collection {
             "servers" => {
                 let body = json!({ "quota_set": { "instances": limit, "force": true } });
-                Call::put(Service::Compute, format!("/os-quota-sets/{project}"), "test", body)
+                Call::put(
+                    Service::Compute,
+                    format!("/os-quota-sets/{project}"),
+                    "test",
+                    body,
+                )
             }
             _ => {
                 let one = collection.trim_end_matches('s');
-                let body = json!({ "quota": { one: limit } });
+                let body = json!({ "quota": { one: limit, "force": true } });
                 Call::put(Service::Network, format!("/quotas/{project}"), "test", body)
             }
         };

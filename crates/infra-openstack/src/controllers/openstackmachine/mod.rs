@@ -18,7 +18,7 @@ use capi_runtime::{Context, Controller, Failure, Key, Next, Reconciler, meta};
 use kube::ResourceExt;
 
 use self::{ingress::Ingress, state::State};
-use super::identity;
+use super::{identity, openstackserver::floating_ip};
 use crate::{
     Error,
     api::{MachineInitialization, OpenStackCluster, OpenStackMachine, OpenStackServer},
@@ -34,6 +34,8 @@ const INSTANCE_READY: &str = "InstanceReady";
 const INGRESS_READY: &str = "APIServerIngressReady";
 /// How often a busy load balancer is asked.
 const BUSY: Duration = Duration::from_secs(3);
+/// How soon a server is looked at again whose floating IP Nova does not know yet.
+const SOON: Duration = Duration::from_secs(5);
 
 /// The controller, ready to be registered.
 pub fn controller(sessions: Arc<Sessions>) -> Controller<OpenStackMachine> {
@@ -185,7 +187,10 @@ impl OpenStackMachineReconciler {
             conditions::set(&mut after, state::draft(type_, &state), ctx.now());
         }
         let result = match &state {
-            State::Active(id) => self.active(ctx, around, &mut after, id).await,
+            State::Active(id) => {
+                let led = conditions::is_true(&*server, floating_ip::READY);
+                self.active(ctx, around, &mut after, id, led).await
+            }
             State::Not(..) => Ok(Next::Done),
         };
         ctx.patch(object, &after).await?;
@@ -209,13 +214,14 @@ impl OpenStackMachineReconciler {
         Ok(Arc::new(ctx.create(&server).await?))
     }
 
-    /// What is to be said and done once the server runs.
+    /// What is to be said and done once the server runs. `led`: a floating IP of a pool leads to it.
     async fn active(
         &self,
         ctx: &Context,
         around: &Around,
         after: &mut OpenStackMachine,
         id: &str,
+        led: bool,
     ) -> Result<Next, Error> {
         let control_plane = spec::is_control_plane(&around.machine);
         let known = around.object.status.clone().unwrap_or_default();
@@ -249,8 +255,17 @@ impl OpenStackMachineReconciler {
         status.initialization = Some(MachineInitialization {
             provisioned: Some(true),
         });
+        // Nova hears of floating IPs from Neutron, a moment after us, and tells nobody when it has.
+        let shown = status
+            .addresses
+            .iter()
+            .any(|address| address.type_ == "ExternalIP");
+        let next = match led && !shown {
+            true => Next::After(seams::jittered(ctx.randomness(), SOON, 0.2)),
+            false => Next::Done,
+        };
         if !control_plane {
-            return Ok(Next::Done);
+            return Ok(next);
         }
         let network = around
             .cluster
@@ -268,7 +283,7 @@ impl OpenStackMachineReconciler {
         match ingress {
             Ok(Ingress::Done) => {
                 conditions::set(after, Draft::is_true(INGRESS_READY, "Ready", ""), ctx.now());
-                Ok(Next::Done)
+                Ok(next)
             }
             Ok(Ingress::Busy(message)) => {
                 let draft = Draft::is_false(INGRESS_READY, "LoadBalancerMemberError", message);

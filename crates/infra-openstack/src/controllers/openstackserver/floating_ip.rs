@@ -19,7 +19,8 @@ use crate::{
 };
 
 const CLAIM_FINALIZER: &str = "openstackmachine.infrastructure.cluster.x-k8s.io/ip-claim";
-const READY: &str = "FloatingAddressFromPoolReady";
+/// Says whether a floating IP of the pool leads to the server.
+pub const READY: &str = "FloatingAddressFromPoolReady";
 /// What a router's port in a network may be called.
 const ROUTER_PORTS: [&str; 4] = [
     "network:router_interface",

@@ -4,7 +4,7 @@
 //! again: its machine is replaced. Running servers are watched through one list per identity.
 
 pub mod act;
-mod floating_ip;
+pub mod floating_ip;
 pub mod observe;
 pub mod plan;
 pub mod resolve;
