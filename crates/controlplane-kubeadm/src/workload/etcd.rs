@@ -112,7 +112,10 @@ impl EtcdView {
     fn cluster(&self) -> Option<u64> {
         let mut votes: BTreeMap<u64, (usize, usize)> = BTreeMap::new();
         for answer in self.answers.values().flatten() {
-            let agrees = self.members.as_ref().is_ok_and(|members| answer.members == *members);
+            let agrees = self
+                .members
+                .as_ref()
+                .is_ok_and(|members| answer.members == *members);
             let (all, agreeing) = votes.entry(answer.cluster).or_default();
             *all += 1;
             *agreeing += usize::from(agrees);
