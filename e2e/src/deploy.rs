@@ -45,6 +45,7 @@ const PROVIDERS: &[Provider] = &[
 pub async fn files() -> anyhow::Result<BTreeMap<String, String>> {
     let mut definitions = crd::crds()?;
     definitions.extend(infra_inmemory::crds()?);
+    definitions.extend(infra_openstack::crds()?);
     let mut files = crd::render(&definitions)?;
     // Never asked anything: rules are registered, not applied.
     let server = Server::builder().build().await?;
