@@ -6,7 +6,7 @@ UNIFY  := -p unify
 ARGS   ?=
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: quickstart test sim lint crds build test-envtest test-envtest-all test-embedded test-embedded-all test-readers conformance ci help
+.PHONY: quickstart test sim lint crds build test-envtest test-envtest-all test-embedded test-embedded-all bench-scale e2e-openstack test-readers conformance ci help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -45,6 +45,15 @@ test-embedded: build ## The life cycle on the embedded API server, driven by kub
 
 test-embedded-all: build ## The whole life on the embedded API server
 	e2e/embedded whole-life
+
+N        ?= 100
+MACHINES ?= 1
+bench-scale: ## Many clusters at once: time, writes, memory and CPU of the controllers (N=100 MACHINES=1)
+	$(CARGO) build -p e2e $(UNIFY) --bin bench_scale
+	target/debug/bench_scale --clusters $(N) --machines $(MACHINES)
+
+e2e-openstack: build ## A cluster on a real OpenStack control plane (e2e/openstack/README.md)
+	e2e/openstack/run
 
 test-readers: ## Rendered bootstrap data before kubeadm (built from its Go module) and cloud-init (where it is installed)
 	KUBEADM=$$(hack/kubeadm/build) $(CARGO) test -p bootstrap-kubeadm $(UNIFY) --test readers
