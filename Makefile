@@ -6,7 +6,7 @@ UNIFY  := -p unify
 ARGS   ?=
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: quickstart test sim lint crds build test-envtest test-envtest-all test-embedded test-embedded-all bench-scale e2e-openstack test-readers conformance ci help
+.PHONY: quickstart test sim lint crds build test-envtest test-envtest-all test-embedded test-embedded-all bench-scale e2e-openstack test-readers test-etcd conformance ci help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -22,9 +22,12 @@ lint: ## Formatting, clippy and documentation, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-sim: ## The simulations at length: 100 runs from one seed compared, and 100 seeds
+sim: ## The simulations at length: 100 runs from one seed compared, 100 seeds, 50 storms, a restart after every single write
 	SIM_SEEDS=1 SIM_RUNS=100 $(CARGO) test -p e2e $(UNIFY) --test simulation one_seed
 	SIM_SEEDS=100 $(CARGO) test -p e2e $(UNIFY) --test simulation one_seed
+	SIM_SEEDS=50 $(CARGO) test -p e2e $(UNIFY) --test transport
+	SIM_CRASH=all $(CARGO) test -p e2e $(UNIFY) --test crash
+	SIM_SEEDS=5 $(CARGO) test -p e2e $(UNIFY) --test crash
 
 crds: ## Writes deploy/*/crds from the Rust types
 	$(CARGO) build -p e2e --bin crdgen $(UNIFY)
@@ -33,9 +36,10 @@ crds: ## Writes deploy/*/crds from the Rust types
 build:
 	$(CARGO) build --workspace
 
-test-envtest: build ## The life cycle on the real kube-apiserver, each provider its own process, each killed in the middle
+test-envtest: build ## On the real kube-apiserver, each provider its own process: the life cycle, the same with kills, upgrade and healing
 	hack/envtest/run e2e/real-apiserver
 	hack/envtest/run e2e/real-apiserver --kill
+	hack/envtest/run e2e/real-apiserver whole-life upgrade heal
 
 test-envtest-all: build ## The whole life of a highly available cluster on the real kube-apiserver: every scene of e2e/whole-life
 	hack/envtest/run e2e/real-apiserver whole-life
@@ -58,8 +62,11 @@ e2e-openstack: build ## A cluster on a real OpenStack control plane (e2e/opensta
 test-readers: ## Rendered bootstrap data before kubeadm (built from its Go module) and cloud-init (where it is installed)
 	KUBEADM=$$(hack/kubeadm/build) $(CARGO) test -p bootstrap-kubeadm $(UNIFY) --test readers
 
+test-etcd: ## One suite on the imitation of etcd and on real etcd processes
+	PATH=$$(hack/envtest/build):$$PATH hack/count-skips $(CARGO) test -p e2e $(UNIFY) --test etcd
+
 conformance: build ## One suite on the embedded API server and on the real one
 	hack/envtest/run sh -c 'CONFORMANCE_KUBECONFIG=$$KUBECONFIG exec $(CARGO) test -p embedded-apiserver $(UNIFY) --test conformance --test kubectl'
 
-ci: lint test test-envtest test-embedded conformance ## Everything that must be green before a change lands
+ci: lint test test-envtest test-embedded test-etcd conformance ## Everything that must be green before a change lands
 	cd $$(mktemp -d) && $(CURDIR)/target/debug/capictl quickstart --exit --timeout 120s

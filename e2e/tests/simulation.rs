@@ -88,7 +88,7 @@ fn one_seed_gives_one_request_log() {
             simulation.journal.lines()
         })
     };
-    for seed in 0..number("SIM_SEEDS", 4) {
+    for seed in 0..number("SIM_SEEDS", 10) {
         let first = story(seed);
         assert!(
             first.len() > 100,
