@@ -44,8 +44,8 @@ impl Builtin {
     pub fn name_rule(&self) -> NameRule {
         match (self.group, self.plural) {
             ("", "namespaces") => NameRule::Label,
-            ("", "services") => NameRule::Label1035,
-            ("rbac.authorization.k8s.io", _) | ("certificates.k8s.io", _) => NameRule::PathSegment,
+            ("", "services") => NameRule::Label,
+            ("rbac.authorization.k8s.io" | "certificates.k8s.io" | "policy", _) => NameRule::PathSegment,
             _ => NameRule::Subdomain,
         }
     }

@@ -44,8 +44,8 @@ fn or_unset(text: &str) -> Value {
 
 fn volume_mode(object: &Value) -> Value {
     match str_at(object, &["spec", "volumeMode"]) {
-        mode if mode.is_empty() => "<unset>".into(),
-        mode => mode.to_string().into(),
+        "" => "<unset>".into(),
+        mode => mode.into(),
     }
 }
 
@@ -89,7 +89,7 @@ pub(super) fn volume_columns() -> Vec<Column> {
         }),
         text("StorageClass", |o, _| class(o).into()),
         text("VolumeAttributesClass", |o, _| {
-            or_unset(&str_at(o, &["spec", "volumeAttributesClassName"]))
+            or_unset(str_at(o, &["spec", "volumeAttributesClassName"]))
         }),
         text("Reason", |o, _| str_at(o, &["status", "reason"]).into()),
         age("string"),
@@ -116,7 +116,7 @@ pub(super) fn claim_columns() -> Vec<Column> {
         }),
         text("StorageClass", |o, _| class(o).into()),
         text("VolumeAttributesClass", |o, _| {
-            or_unset(&str_at(o, &["spec", "volumeAttributesClassName"]))
+            or_unset(str_at(o, &["spec", "volumeAttributesClassName"]))
         }),
         age("string"),
         wide("VolumeMode", |o, _| volume_mode(o)),

@@ -73,7 +73,16 @@ fn list_options(call: &Call<'_>) -> Vec<FieldError> {
             )];
         }
         if matching != "NotOlderThan" {
-            return forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+            let mut errors =
+                forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+            if !matching.is_empty() {
+                errors.push(FieldError::not_supported(
+                    path,
+                    Value::from(matching),
+                    &["NotOlderThan"],
+                ));
+            }
+            return errors;
         }
         return Vec::new();
     }

@@ -56,11 +56,12 @@ pub(super) fn open(
         headed: AtomicBool::new(false),
     };
     let now = Instant::now();
+    let from = wishes.from.unwrap_or_else(|| call.inner.store.revision());
     let watch = Watch {
         wake: call.inner.store.wake(&call.served.resource.store),
         // What happens from now on is told, also if the first poll comes later.
-        cursor: wishes.from.unwrap_or_else(|| call.inner.store.revision()),
-        told: 0,
+        cursor: from,
+        told: from,
         deadline: now + wishes.timeout,
         next_bookmark: now + BOOKMARK_INTERVAL,
         writer,
