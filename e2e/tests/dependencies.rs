@@ -20,12 +20,19 @@ const PROVIDERS: &[&str] = &[
 /// What each kind of crate may depend on inside the workspace (normal and build dependencies).
 fn allowed(package: &str) -> Option<&'static [&'static str]> {
     Some(match package {
-        "seams" | "unify" | "etcd-api" => &[],
+        "seams" | "unify" | "etcd-api" | "gotemplate" => &[],
         "capi-api" => &[],
         "cluster-pki" => &["seams"],
         "embedded-apiserver" => &["seams"],
         "capi-runtime" => &["capi-api", "cluster-pki", "seams"],
-        "controlplane-kubeadm" => &["capi-api", "capi-runtime", "cluster-pki", "etcd-api", "seams"],
+        "controlplane-kubeadm" => &[
+            "capi-api",
+            "capi-runtime",
+            "cluster-pki",
+            "etcd-api",
+            "gotemplate",
+            "seams",
+        ],
         "infra-inmemory" => &[
             "capi-api",
             "capi-runtime",
@@ -34,9 +41,10 @@ fn allowed(package: &str) -> Option<&'static [&'static str]> {
             "etcd-api",
             "seams",
         ],
-        "capi-core" | "bootstrap-kubeadm" | "infra-openstack" => {
-            &["capi-api", "capi-runtime", "cluster-pki", "seams"]
+        "capi-core" | "bootstrap-kubeadm" => {
+            &["capi-api", "capi-runtime", "cluster-pki", "gotemplate", "seams"]
         }
+        "infra-openstack" => &["capi-api", "capi-runtime", "cluster-pki", "seams"],
         // They stand on top and may use everything.
         "capictl" | "e2e" => return None,
         other => panic!("say in {} what crate {other} may depend on", file!()),
