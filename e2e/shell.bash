@@ -19,6 +19,14 @@ until_true() {
   done
   ok "$what"
 }
+# write ARGS...: kubectl, repeated for a while where somebody kills providers: while one is down, its admission webhooks are too.
+write() {
+  local deadline=$((SECONDS + 20))
+  until kubectl "$@" >"$work/written" 2>&1; do
+    [[ -n ${DISTURB:-} && $SECONDS -lt $deadline ]] || return 1
+    sleep 0.3
+  done
+}
 equals() { [[ "$("${@:2}" 2>/dev/null)" == "$1" ]]; }
 
 # Machines that are Running.
