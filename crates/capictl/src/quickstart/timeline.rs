@@ -218,6 +218,10 @@ impl Path {
             return;
         };
         if took.is_zero() {
+            // Reported together with the step before it, which therefore took the delays of both.
+            if let Some(last) = self.steps.last_mut() {
+                last.simulated += simulated;
+            }
             return;
         }
         self.reached += took;
@@ -315,8 +319,11 @@ mod tests {
     #[test]
     fn the_critical_path_adds_up_and_knows_what_was_simulated() {
         let dev = json!({
-            "spec": {"backend": {"inMemory": {"vm": {"provisioning": {"startupDuration": "10s"}}}}},
-            "status": {"conditions": [condition("VMProvisioned", "True", "", "")]}});
+            "spec": {"backend": {"inMemory": {
+                "vm": {"provisioning": {"startupDuration": "8s"}},
+                "node": {"provisioning": {"startupDuration": "2s"}}}}},
+            "status": {"conditions": [
+                condition("VMProvisioned", "True", "", ""), condition("NodeProvisioned", "True", "", "")]}});
         let dev = object("infrastructure.cluster.x-k8s.io", "DevMachine", "w", dev);
         let machine = |ready: &str| {
             object(
