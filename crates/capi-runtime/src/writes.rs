@@ -106,7 +106,12 @@ mod tests {
         });
         let metrics = Arc::new(Metrics::new().unwrap());
         let client = Client::new(service, "default");
-        let stores = Stores::new(client, None, Arc::new(SeededRandomness::new(1)), metrics);
+        let stores = Stores::new(
+            Arc::new(client),
+            None,
+            Arc::new(SeededRandomness::new(1)),
+            metrics,
+        );
         let store = stores.declare::<ConfigMap>();
         store.replace(vec![object("a", 5)]);
         (stores, store)

@@ -117,7 +117,7 @@ impl Builder {
     pub fn build(self) -> Result<Manager, Error> {
         let metrics = Arc::new(Metrics::new()?);
         let stores = Stores::new(
-            self.client.clone(),
+            Arc::new(self.client.clone()),
             self.namespace,
             self.randomness.clone(),
             metrics.clone(),

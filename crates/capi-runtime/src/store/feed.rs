@@ -1,101 +1,137 @@
-//! Fills a store from a watch, for as long as it is wanted.
+//! Fills a store from a list and the watch after it, for as long as it is wanted.
 //!
-//! Objects are cut down as they arrive (managedFields, and what a kind's own trimming removes). One that does not
-//! decode is logged, counted and left out; the rest of its kind stays current.
+//! Objects are cut down as they arrive (managedFields, the copy that `kubectl apply` leaves, and what a kind's own trimming
+//! removes). One that does not decode is logged, counted and left out; the rest of its kind stays current.
 
-use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
-use futures::StreamExt;
-use kube::{
-    Api, Client, Resource,
-    api::{ApiResource, ObjectMeta},
-    core::DynamicResourceScope,
-    runtime::watcher::{self, Event},
-};
+use kube::api::{ApiResource, ObjectMeta};
 use seams::SharedRandomness;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Store;
-use crate::{key::Stored, metrics::Metrics};
+use super::{
+    Store,
+    watch::{Change, Failure, Source},
+};
+use crate::{key::Stored, metrics::Metrics, transport::Requests};
 
 /// Shrinks an object before it is kept.
 pub(crate) type Trim<K> = Arc<dyn Fn(&mut K) + Send + Sync>;
 
 /// How one store is filled.
 pub(crate) struct Feed<K> {
-    pub(crate) client: Client,
+    pub(crate) requests: Arc<dyn Requests>,
     pub(crate) resource: ApiResource,
     /// Restricts the watch to one namespace.
     pub(crate) namespace: Option<String>,
     pub(crate) label_selector: Option<String>,
-    pub(crate) trim: Option<Trim<K>>,
+    pub(crate) trims: Vec<Trim<K>>,
     pub(crate) randomness: SharedRandomness,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// A watch that ends sooner than this and said nothing is opened again with a delay, as one that failed.
+const SHORTEST_WATCH: Duration = Duration::from_secs(5);
 
 impl<K: Stored> Feed<K> {
     /// Runs until `cancel` is.
     pub(crate) async fn run(self, store: Store<K>, cancel: CancellationToken) {
-        let api: Api<Arrived<K>> = match &self.namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &self.resource),
-            None => Api::all_with(self.client.clone(), &self.resource),
-        };
-        let mut config = watcher::Config::default();
-        config.label_selector.clone_from(&self.label_selector);
-        let mut events = pin!(watcher::watcher(api, config));
-        let mut listed = Vec::new();
-        let mut delay = FIRST_DELAY;
-        loop {
-            let event = tokio::select! {
-                biased;
-                () = cancel.cancelled() => return,
-                event = events.next() => event,
-            };
-            match event {
-                Some(Ok(event)) => {
-                    if !matches!(event, Event::Init) {
-                        delay = FIRST_DELAY;
-                    }
-                    self.take(&store, event, &mut listed);
-                }
-                Some(Err(error)) => {
-                    self.metrics.watch_error(&self.resource.kind);
-                    let pause = seams::jittered(&*self.randomness, delay, 0.2);
-                    tracing::warn!(kind = %self.resource.kind, error = %text(&error), ?pause, "watch failed, trying again");
-                    delay = (delay * 2).min(LONGEST_DELAY);
-                    tokio::select! {
-                        biased;
-                        () = cancel.cancelled() => return,
-                        () = tokio::time::sleep(pause) => {}
-                    }
-                }
-                None => return,
-            }
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => {}
+            () = self.keep(&store) => {}
         }
     }
 
-    fn take(&self, store: &Store<K>, event: Event<Arrived<K>>, listed: &mut Vec<K>) {
-        match event {
-            Event::Init => listed.clear(),
-            Event::InitApply(arrived) => listed.extend(self.decode(store, arrived)),
-            Event::InitDone => store.replace(std::mem::take(listed)),
-            Event::Apply(arrived) => {
-                if let Some(object) = self.decode(store, arrived) {
-                    store.apply(object);
+    async fn keep(&self, store: &Store<K>) {
+        let source = Source {
+            requests: self.requests.clone(),
+            resource: self.resource.clone(),
+            namespace: self.namespace.clone(),
+            label_selector: self.label_selector.clone(),
+            kind: PhantomData,
+        };
+        let mut delay = FIRST_DELAY;
+        let mut version = None;
+        loop {
+            let ended = match &mut version {
+                // Boxed, as it is large and over soon, while this future stays for good.
+                None => Box::pin(self.list(&source, store)).await.map(|listed| {
+                    version = Some(listed);
+                    delay = FIRST_DELAY;
+                    Ended::WithNews
+                }),
+                Some(version) => self.follow(&source, store, version, &mut delay).await,
+            };
+            match ended {
+                Ok(Ended::WithNews) => continue,
+                Ok(Ended::AtOnce) => {
+                    tracing::debug!(kind = %self.resource.kind, "the server ended a watch at once")
+                }
+                Err(failure) => {
+                    self.metrics.watch_error(&self.resource.kind);
+                    if matches!(failure, Failure::Expired(_)) {
+                        version = None;
+                    }
+                    tracing::warn!(kind = %self.resource.kind, error = %failure, "watch failed, trying again");
                 }
             }
-            Event::Delete(arrived) => store.delete(&arrived.meta),
+            let pause = seams::jittered(&*self.randomness, delay, 0.2);
+            delay = (delay * 2).min(LONGEST_DELAY);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn list(&self, source: &Source<K>, store: &Store<K>) -> Result<String, Failure> {
+        let mut listed = Vec::new();
+        let version = source
+            .list(|arrived| listed.extend(self.decode(store, arrived)))
+            .await?;
+        store.replace(listed);
+        Ok(version)
+    }
+
+    /// Follows one watch to its end; `version` is where the next one goes on.
+    async fn follow(
+        &self,
+        source: &Source<K>,
+        store: &Store<K>,
+        version: &mut String,
+        delay: &mut Duration,
+    ) -> Result<Ended, Failure> {
+        let begun = Instant::now();
+        let mut watch = Box::pin(source.watch(version)).await?;
+        let mut news = false;
+        while let Some(change) = watch.next().await {
+            let (change, reached) = change?;
+            *version = reached;
+            *delay = FIRST_DELAY;
+            news = true;
+            match change {
+                Change::Applied(arrived) => {
+                    if let Some(object) = self.decode(store, *arrived) {
+                        store.apply(object);
+                    }
+                }
+                Change::Deleted(arrived) => store.delete(&arrived.meta),
+                Change::Bookmark => {}
+            }
+        }
+        match news || begun.elapsed() >= SHORTEST_WATCH {
+            true => Ok(Ended::WithNews),
+            false => Ok(Ended::AtOnce),
         }
     }
 
     fn decode(&self, store: &Store<K>, arrived: Arrived<K>) -> Option<K> {
         match arrived.object {
             Ok(mut object) => {
-                if let Some(trim) = &self.trim {
+                for trim in &self.trims {
                     trim(&mut object);
                 }
                 Some(object)
@@ -111,14 +147,10 @@ impl<K: Stored> Feed<K> {
     }
 }
 
-fn text(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => crate::error::describe(error),
-        watcher::Error::WatchError(status) => status.message.clone(),
-        other => other.to_string(),
-    }
+/// How a watch ended that did not fail.
+enum Ended {
+    WithNews,
+    AtOnce,
 }
 
 /// An object as it comes from the wire: its metadata always, the rest if it decodes.
@@ -128,15 +160,20 @@ pub(crate) struct Arrived<K> {
     pub(crate) object: Result<K, String>,
 }
 
-impl<'de, K: Stored> Deserialize<'de> for Arrived<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut value = serde_json::Value::deserialize(deserializer)?;
+/// What `kubectl apply` keeps of what was applied last: a second copy of the object, of no use to anybody else.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+impl<K: Stored> Arrived<K> {
+    pub(crate) fn new(mut value: Value) -> Self {
         let mut meta = ObjectMeta::default();
         if let Some(found) = value.get_mut("metadata") {
             if let Some(fields) = found.as_object_mut() {
                 fields.remove("managedFields");
             }
-            // The watcher itself needs the version, the store the names.
+            if let Some(annotations) = found.get_mut("annotations").and_then(Value::as_object_mut) {
+                annotations.remove(LAST_APPLIED);
+            }
+            // The watch needs the version, the store the names.
             meta = ObjectMeta {
                 name: string(found, "name"),
                 namespace: string(found, "namespace"),
@@ -146,46 +183,16 @@ impl<'de, K: Stored> Deserialize<'de> for Arrived<K> {
             };
         }
         let object = serde_json::from_value(value).map_err(|error| error.to_string());
-        Ok(Self { meta, object })
+        Self { meta, object }
     }
 }
 
-fn string(value: &serde_json::Value, field: &str) -> Option<String> {
-    value
-        .get(field)
-        .and_then(serde_json::Value::as_str)
-        .map(str::to_owned)
+impl<'de, K: Stored> Deserialize<'de> for Arrived<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::new)
+    }
 }
 
-impl<K: Stored> Resource for Arrived<K> {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        Cow::Borrowed(&resource.kind)
-    }
-
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        Cow::Borrowed(&resource.group)
-    }
-
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        Cow::Borrowed(&resource.version)
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        Cow::Borrowed(&resource.plural)
-    }
-
-    fn metadata_api() -> bool {
-        K::metadata_api()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.meta
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.meta
-    }
+fn string(value: &Value, field: &str) -> Option<String> {
+    value.get(field).and_then(Value::as_str).map(str::to_owned)
 }

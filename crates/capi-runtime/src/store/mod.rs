@@ -8,6 +8,7 @@
 mod feed;
 mod index;
 mod registry;
+mod watch;
 
 use std::{
     collections::BTreeMap,
@@ -110,6 +111,12 @@ impl<K: Stored> Store<K> {
     /// The object of that key.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
         self.0.state.read().objects.get(key).cloned()
+    }
+
+    /// The number of an object's resource version, which takes less than a look at the object.
+    pub(crate) fn version(&self, key: &Key) -> Option<u64> {
+        let state = self.0.state.read();
+        state.objects.get(key).map(|object| version_of(object.meta()))
     }
 
     /// All objects, or those of one namespace.

@@ -9,10 +9,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use kube::{
-    Client,
-    api::{ApiResource, DynamicObject},
-};
+use kube::api::{ApiResource, DynamicObject};
 use parking_lot::{Mutex, RwLock};
 use seams::SharedRandomness;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,6 +19,7 @@ use crate::{
     error::Error,
     key::{Key, Kind, KindId, ScopeOf, Stored, version_of},
     metrics::Metrics,
+    transport::Requests,
 };
 
 /// How long a store may take for its first list before reads that wait for it fail.
@@ -38,7 +36,7 @@ pub struct Stores {
 pub(crate) struct StoreNotReady(pub(crate) Arc<dyn AnyStore>);
 
 pub(crate) struct StoresInner {
-    client: Client,
+    requests: Arc<dyn Requests>,
     namespace: Option<String>,
     randomness: SharedRandomness,
     metrics: Arc<Metrics>,
@@ -55,20 +53,20 @@ type Start = Box<dyn FnOnce(CancellationToken, &TaskTracker) + Send>;
 struct Run {
     waiting: Vec<Start>,
     selectors: BTreeMap<KindId, String>,
-    trims: BTreeMap<KindId, Box<dyn Any + Send + Sync>>,
+    trims: BTreeMap<KindId, Vec<Box<dyn Any + Send + Sync>>>,
     started: Option<(CancellationToken, TaskTracker)>,
 }
 
 impl Stores {
     pub(crate) fn new(
-        client: Client,
+        requests: Arc<dyn Requests>,
         namespace: Option<String>,
         randomness: SharedRandomness,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             inner: Arc::new(StoresInner {
-                client,
+                requests,
                 namespace,
                 randomness,
                 metrics,
@@ -77,6 +75,16 @@ impl Stores {
                 run: Mutex::default(),
             }),
         }
+    }
+
+    /// Stores of another API server, for the same process.
+    pub(crate) fn beside(&self, requests: Arc<dyn Requests>) -> Self {
+        Self::new(
+            requests,
+            None,
+            self.inner.randomness.clone(),
+            self.inner.metrics.clone(),
+        )
     }
 
     /// The store of a kind, whether it is filled or not.
@@ -151,7 +159,9 @@ impl Stores {
             .run
             .lock()
             .trims
-            .insert(KindId::of::<K>(), Box::new(trim));
+            .entry(KindId::of::<K>())
+            .or_default()
+            .push(Box::new(trim));
     }
 
     pub(crate) fn index<K: Kind>(&self, name: &str, extract: Extract<K>) {
@@ -163,16 +173,18 @@ impl Stores {
         let mut run = inner.run.lock();
         let kind = KindId::of_resource(store.resource());
         let feed = Feed {
-            client: inner.client.clone(),
+            requests: inner.requests.clone(),
             resource: store.resource().clone(),
             namespace: inner.namespace.clone().filter(|_| namespaced),
             // Selectors spare memory; a watch of metadata alone needs little, and is there to see all objects.
             label_selector: run.selectors.get(&kind).filter(|_| !K::metadata_api()).cloned(),
-            trim: run
+            trims: run
                 .trims
                 .get(&kind)
-                .and_then(|trim| trim.downcast_ref::<Trim<K>>())
-                .cloned(),
+                .into_iter()
+                .flatten()
+                .filter_map(|trim| trim.downcast_ref::<Trim<K>>().cloned())
+                .collect(),
             randomness: inner.randomness.clone(),
             metrics: inner.metrics.clone(),
         };

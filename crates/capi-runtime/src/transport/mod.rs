@@ -3,20 +3,26 @@
 //!
 //! kube's own client speaks HTTP/1.1 only, with a connection per watch, and repeats creates that may have succeeded.
 
-mod http2;
+mod connection;
+mod http1;
+mod line;
+mod resumption;
 mod retry;
 
 use std::sync::Arc;
 
-use http::{Request, Response};
-use kube::{
-    Client, Config,
-    client::{Body, ClientBuilder, ConfigExt},
-};
+use futures::future::BoxFuture;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use kube::{Client, Config, client::Body, core::Status};
 use seams::{SharedRandomness, SystemRandomness};
-use tower::{BoxError, ServiceBuilder};
+use tower::BoxError;
 
-use http2::{Http2, Speaks};
+use connection::Pings;
+pub use line::Answer;
+use line::Line;
+pub(crate) use line::Requests;
+pub use resumption::last_session;
 use retry::Retry;
 pub use retry::RetryLimits;
 
@@ -31,47 +37,16 @@ pub fn management_client(config: Config) -> Result<Client, kube::Error> {
     client(config, RetryLimits::default(), Arc::new(SystemRandomness))
 }
 
-/// Two clients for a workload cluster: for ordinary requests, which gives up sooner than that of the management cluster,
-/// and for requests that upgrade the connection. They share what can be shared, as there are many such clusters.
-pub(crate) fn workload_clients(config: Config) -> Result<(Client, Client), kube::Error> {
-    let upgrades = http1_client(config.clone())?;
-    let randomness = Arc::new(SystemRandomness);
-    let ordinary = client_beside(upgrades.clone(), config, RetryLimits::short(), randomness)?;
-    Ok((ordinary, upgrades))
-}
-
-/// A client with HTTP/1.1, as needed for requests that upgrade the connection.
-fn http1_client(mut config: Config) -> Result<Client, kube::Error> {
-    install_crypto();
-    config.default_retry = false;
-    Client::try_from(config)
-}
-
 /// A client over one HTTP/2 connection; over HTTP/1.1 if the server wants it so, or the way leads through a proxy.
 pub fn client(
     config: Config,
     limits: RetryLimits,
     randomness: SharedRandomness,
 ) -> Result<Client, kube::Error> {
-    client_beside(http1_client(config.clone())?, config, limits, randomness)
-}
-
-fn client_beside(
-    http1: Client,
-    config: Config,
-    limits: RetryLimits,
-    randomness: SharedRandomness,
-) -> Result<Client, kube::Error> {
+    install_crypto();
     let namespace = config.default_namespace.clone();
-    let https = config.cluster_url.scheme_str() == Some("https");
-    let choice = match config.proxy_url.is_none() && https {
-        true => Choice {
-            http2: Some(http2_client(&config)?),
-            http1,
-        },
-        false => Choice { http2: None, http1 },
-    };
-    Ok(Client::new(Retry::new(choice, limits, randomness), namespace))
+    let way = Way::new(config, Pings::Sent)?;
+    Ok(Client::new(Retry::new(way, limits, randomness), namespace))
 }
 
 /// A client that sends through another one, with the limits and repetitions of [`client`].
@@ -80,36 +55,92 @@ pub fn retrying(client: Client, limits: RetryLimits, randomness: SharedRandomnes
     Client::new(Retry::new(client, limits, randomness), namespace)
 }
 
-fn http2_client(config: &Config) -> Result<(Client, Http2), kube::Error> {
-    let connection = Http2::new(config)?;
-    let service = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
-        .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
-        .service(connection.clone());
-    Ok((
-        ClientBuilder::new(service, config.default_namespace.clone()).build(),
-        connection,
-    ))
+/// The way to the API server of a workload cluster. It gives up sooner than a client of the management cluster, and holds
+/// as little as possible while nobody uses it, as there are many such clusters.
+pub(crate) struct WorkloadLine {
+    way: Way,
+    retry: Retry<Way>,
+}
+
+impl WorkloadLine {
+    pub(crate) fn new(config: Config) -> Result<Self, kube::Error> {
+        install_crypto();
+        let way = Way::new(config, Pings::Left)?;
+        let retry = Retry::new(way.clone(), RetryLimits::short(), Arc::new(SystemRandomness));
+        Ok(Self { way, retry })
+    }
+
+    /// A client for ordinary requests.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.retry.clone(), "default")
+    }
+
+    /// A client for requests that upgrade the connection (port-forward).
+    pub(crate) fn upgrades(&self) -> Client {
+        match &self.way {
+            Way::Line(line) => line.upgrades(),
+            Way::Client(client) => client.clone(),
+        }
+    }
+}
+
+impl Requests for WorkloadLine {
+    fn send(&self, request: Request<Body>) -> BoxFuture<'_, Result<Response<Answer>, kube::Error>> {
+        let sent = self.retry.clone().send(request);
+        Box::pin(async move { sent.await.map_err(kube_error) })
+    }
+}
+
+/// What kube's client makes of the errors of what it is made of.
+fn kube_error(error: BoxError) -> kube::Error {
+    error
+        .downcast::<kube::Error>()
+        .map(|error| *error)
+        .or_else(|error| error.downcast().map(|error| kube::Error::HyperError(*error)))
+        .unwrap_or_else(kube::Error::Service)
 }
 
 /// The two ways to send a request.
 #[derive(Clone)]
-struct Choice {
-    http2: Option<(Client, Http2)>,
-    http1: Client,
+enum Way {
+    Line(Line),
+    /// kube's own, with HTTP/1.1.
+    Client(Client),
 }
 
-impl Choice {
-    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
-        let client = match &self.http2 {
-            Some((client, connection)) => match connection.ensure().await? {
-                Speaks::Http2 => client,
-                Speaks::Http1Only => &self.http1,
-            },
-            None => &self.http1,
-        };
-        Ok(client.send(request).await?)
+impl Way {
+    fn new(mut config: Config, pings: Pings) -> Result<Self, kube::Error> {
+        if let Some(line) = Line::new(&config, pings)? {
+            return Ok(Self::Line(line));
+        }
+        config.default_retry = false;
+        Client::try_from(config).map(Self::Client)
     }
+}
+
+impl retry::Sender for Way {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Answer>, BoxError> {
+        match self {
+            Self::Line(line) => line.send(request).await,
+            Self::Client(client) => Ok(Requests::send(client, request).await?),
+        }
+    }
+}
+
+/// The whole body of an answer.
+pub(crate) async fn collect(answer: Response<Answer>) -> Result<bytes::Bytes, kube::Error> {
+    let body = answer.into_body().collect().await.map_err(kube_error)?;
+    Ok(body.to_bytes())
+}
+
+/// What an answer that is no success says.
+pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> kube::Error {
+    let said = serde_json::from_slice::<Status>(body)
+        .ok()
+        .filter(|said| said.code != 0);
+    let said = said.unwrap_or_else(|| {
+        let text = String::from_utf8_lossy(body);
+        Status::failure(text.trim(), status.canonical_reason().unwrap_or_default()).with_code(status.as_u16())
+    });
+    kube::Error::Api(said.boxed())
 }

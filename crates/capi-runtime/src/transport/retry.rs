@@ -17,7 +17,7 @@ use seams::SharedRandomness;
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
-use super::Choice;
+use super::line::{Answer, Requests};
 
 /// Limits of one request with its repetitions.
 #[derive(Clone, Copy, Debug)]
@@ -53,18 +53,13 @@ impl RetryLimits {
 
 /// What requests are sent through.
 pub(super) trait Sender: Clone + Send + Sync + 'static {
-    fn send(&self, request: Request<Body>) -> impl Future<Output = Result<Response<Body>, BoxError>> + Send;
+    fn send(&self, request: Request<Body>)
+    -> impl Future<Output = Result<Response<Answer>, BoxError>> + Send;
 }
 
 impl Sender for Client {
-    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
-        Ok(Client::send(self, request).await?)
-    }
-}
-
-impl Sender for Choice {
-    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
-        Choice::send(self, request).await
+    async fn send(&self, request: Request<Body>) -> Result<Response<Answer>, BoxError> {
+        Ok(Requests::send(self, request).await?)
     }
 }
 
@@ -81,7 +76,7 @@ impl<S: Sender> Retry<S> {
         }
     }
 
-    async fn send(self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    pub(super) async fn send(self, request: Request<Body>) -> Result<Response<Answer>, BoxError> {
         let (sender, limits, randomness) = &*self.inner;
         let give_up = Instant::now() + limits.total;
         let mut delay = limits.first_delay;
@@ -140,9 +135,9 @@ fn copy(request: &Request<Body>) -> Option<Request<Body>> {
 }
 
 impl<S: Sender> Service<Request<Body>> for Retry<S> {
-    type Response = Response<Body>;
+    type Response = Response<Answer>;
     type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
+    type Future = BoxFuture<'static, Result<Response<Answer>, BoxError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -158,16 +153,19 @@ mod tests {
     use parking_lot::Mutex;
     use seams::SeededRandomness;
 
-    use super::*;
+    use super::{
+        super::line::{Answer, boxed},
+        *,
+    };
 
     /// Answers with a script of (status, Retry-After), then with 200.
     #[derive(Clone)]
-    struct Script(Arc<Mutex<Vec<Answer>>>, Arc<Mutex<Vec<String>>>);
+    struct Script(Arc<Mutex<Vec<Said>>>, Arc<Mutex<Vec<String>>>);
 
-    type Answer = (u16, Option<&'static str>);
+    type Said = (u16, Option<&'static str>);
 
     impl Sender for Script {
-        async fn send(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        async fn send(&self, request: Request<Body>) -> Result<Response<Answer>, BoxError> {
             self.1
                 .lock()
                 .push(format!("{} {}", request.method(), request.uri()));
@@ -176,11 +174,11 @@ mod tests {
             if let Some(after) = after {
                 response = response.header(RETRY_AFTER, after);
             }
-            Ok(response.body(Body::empty())?)
+            Ok(boxed(response.body(Body::empty())?))
         }
     }
 
-    async fn run(method: Method, mut script: Vec<Answer>) -> (u16, usize) {
+    async fn run(method: Method, mut script: Vec<Said>) -> (u16, usize) {
         script.reverse();
         let sender = Script(Arc::new(Mutex::new(script)), Arc::default());
         let retry = Retry::new(

@@ -5,18 +5,20 @@ use std::{
     time::Duration,
 };
 
-use http::Request;
+use http::{Request, StatusCode};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::client::Body;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{WorkloadClient, WorkloadConnection, Workloads};
+use super::{KeptConnection, WorkloadClient, Workloads};
 use crate::{
     error::{Disconnected, chain, describe},
     key::Key,
     store::Stores,
+    transport::{self, Requests},
 };
 
 /// How workload clusters are probed.
@@ -39,7 +41,7 @@ pub struct ProbeSettings {
 impl Default for ProbeSettings {
     fn default() -> Self {
         Self {
-            interval: Duration::from_secs(20),
+            interval: Duration::from_secs(30),
             retry: Duration::from_secs(5),
             timeout: Duration::from_secs(5),
             failures: 5,
@@ -67,23 +69,33 @@ pub struct Probe {
 /// One workload cluster.
 pub(super) struct Connection {
     cluster: Key,
-    kubeconfig: Vec<u8>,
+    /// The version of the Secret with the kubeconfig, and what makes its content another one.
+    kubeconfig: Mutex<Identity>,
     state: Mutex<State>,
     wanted: Notify,
     cancel: CancellationToken,
 }
 
+/// Which kubeconfig a connection was made for. The text itself stays in the Secret: it would be kept twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// The number of the Secret's resource version.
+    pub(super) version: u64,
+    /// A hash of the text.
+    pub(super) hash: u64,
+}
+
 struct State {
     since: Timestamp,
     reason: String,
-    open: Option<(WorkloadConnection, Stores)>,
+    open: Option<(KeptConnection, Stores)>,
     probe: Probe,
 }
 
 impl Connection {
     pub(super) fn new(
         cluster: Key,
-        kubeconfig: Vec<u8>,
+        kubeconfig: Identity,
         now: Timestamp,
         cancel: CancellationToken,
     ) -> Arc<Self> {
@@ -95,15 +107,20 @@ impl Connection {
         };
         Arc::new(Self {
             cluster,
-            kubeconfig,
+            kubeconfig: Mutex::new(kubeconfig),
             state: Mutex::new(state),
             wanted: Notify::new(),
             cancel,
         })
     }
 
-    pub(super) fn kubeconfig(&self) -> &[u8] {
-        &self.kubeconfig
+    pub(super) fn kubeconfig(&self) -> Identity {
+        *self.kubeconfig.lock()
+    }
+
+    /// Another version of the Secret holds the same text.
+    pub(super) fn note_version(&self, version: u64) {
+        self.kubeconfig.lock().version = version;
     }
 
     /// Asks for a try soon.
@@ -164,7 +181,8 @@ impl Connection {
         loop {
             let Some(shared) = workloads.upgrade() else { return };
             let settings = shared.settings;
-            match self.connect(&shared).await {
+            // Boxed, as it is large and over soon, while this future stays for good.
+            match Box::pin(self.connect(&shared)).await {
                 Ok((connection, stores, tasks_end)) => {
                     failures = 0;
                     tracing::info!(cluster = %self.cluster, "workload cluster is connected");
@@ -211,27 +229,22 @@ impl Connection {
     async fn connect(
         &self,
         shared: &Arc<Workloads>,
-    ) -> Result<(WorkloadConnection, Stores, CancellationToken), String> {
-        let text =
-            std::str::from_utf8(&self.kubeconfig).map_err(|_| "its kubeconfig is not text".to_owned())?;
+    ) -> Result<(KeptConnection, Stores, CancellationToken), String> {
+        let (text, _) = shared.kubeconfig(&self.cluster).ok_or("its kubeconfig is gone")?;
+        let text = String::from_utf8(text).map_err(|_| "its kubeconfig is not text".to_owned())?;
         let connect = async {
             let connection = shared
                 .connector
-                .connect(&self.cluster, text)
+                .keep(&self.cluster, &text)
                 .await
                 .map_err(|error| chain(error.as_ref()))?;
-            ask(&connection).await.map_err(|error| describe(&error))?;
+            ask(&connection).await.map_err(|failure| failure.reason)?;
             Ok::<_, String>(connection)
         };
         let connection = tokio::time::timeout(shared.settings.timeout * 2, connect)
             .await
             .map_err(|_| "no answer in time".to_owned())??;
-        let stores = Stores::new(
-            connection.client.clone(),
-            None,
-            shared.randomness.clone(),
-            shared.metrics.clone(),
-        );
+        let stores = shared.management.beside(Arc::new(connection.clone()));
         stores.trim::<Node>(|node| {
             // Lists every image of every node; nobody here reads it.
             if let Some(status) = &mut node.status {
@@ -255,7 +268,7 @@ impl Connection {
     }
 
     /// Probes until the connection counts as lost; returns why.
-    async fn watch_over(&self, connection: &WorkloadConnection, workloads: &Weak<Workloads>) -> String {
+    async fn watch_over(&self, connection: &KeptConnection, workloads: &Weak<Workloads>) -> String {
         loop {
             let Some(shared) = workloads.upgrade() else {
                 return "shut down".to_owned();
@@ -268,7 +281,7 @@ impl Connection {
             };
             drop(shared);
             tokio::time::sleep(pause).await;
-            let answer = tokio::time::timeout(settings.timeout, ask(connection)).await;
+            let answer = tokio::time::timeout(settings.timeout, Box::pin(ask(connection))).await;
             let Some(shared) = workloads.upgrade() else {
                 return "shut down".to_owned();
             };
@@ -277,12 +290,12 @@ impl Connection {
                     self.succeeded(&shared);
                     continue;
                 }
-                Ok(Err(kube::Error::Api(status))) if status.code == 401 => {
+                Ok(Err(failure)) if failure.status == Some(StatusCode::UNAUTHORIZED) => {
                     let reason = "its API server does not accept the kubeconfig's credentials".to_owned();
                     self.failed(&shared, &reason);
                     return reason;
                 }
-                Ok(Err(error)) => describe(&error),
+                Ok(Err(failure)) => failure.reason,
                 Err(_) => format!("no answer within {} s", settings.timeout.as_secs()),
             };
             if self.failed(&shared, &error) >= settings.failures {
@@ -309,10 +322,29 @@ impl Connection {
     }
 }
 
+/// Why a probe failed.
+struct ProbeFailure {
+    status: Option<StatusCode>,
+    reason: String,
+}
+
 /// The cheapest question every API server answers to everybody who is logged in.
-async fn ask(connection: &WorkloadConnection) -> Result<(), kube::Error> {
+async fn ask(connection: &KeptConnection) -> Result<(), ProbeFailure> {
+    let failure = |error: kube::Error| ProbeFailure {
+        status: None,
+        reason: describe(&error),
+    };
     let request = Request::get("/version")
-        .body(Vec::new())
-        .map_err(kube::Error::HttpError)?;
-    connection.client.request_text(request).await.map(drop)
+        .body(Body::empty())
+        .map_err(|error| failure(kube::Error::HttpError(error)))?;
+    let answer = connection.send(request).await.map_err(failure)?;
+    let status = answer.status();
+    let body = transport::collect(answer).await.map_err(failure)?;
+    if status.is_success() {
+        return Ok(());
+    }
+    Err(ProbeFailure {
+        status: Some(status),
+        reason: describe(&transport::refusal(status, &body)),
+    })
 }

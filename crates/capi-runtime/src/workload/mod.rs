@@ -21,15 +21,16 @@ use seams::{SharedClock, SharedRandomness};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use connection::Connection;
+use connection::{Connection, Identity};
 pub use connection::{Probe, ProbeSettings};
-pub use connector::{ConnectError, HttpConnector, WorkloadConnection, WorkloadConnector};
+pub use connector::{ConnectError, HttpConnector, KeptConnection, WorkloadConnection, WorkloadConnector};
 
 use crate::{
     error::{Disconnected, Error, chain},
-    key::{Key, Kind},
+    key::{Key, Kind, version_of},
     metrics::Metrics,
     queue::{Priority, WorkQueue},
+    ring::hash,
     store::{Delta, Extract, Store, Stores},
 };
 
@@ -133,42 +134,56 @@ impl Workloads {
 
     /// Brings the connection to a cluster in line with what exists.
     fn refresh(self: &Arc<Self>, cluster: &Key) {
-        let wanted = self.kubeconfig(cluster);
+        let version = self.kubeconfig_version(cluster);
         let mut connections = self.connections.lock();
+        // Most changes of a Cluster are none of its kubeconfig: the version tells without a look at the text.
+        if let Some(known) = connections.get(cluster)
+            && Some(known.kubeconfig().version) == version
+        {
+            known.nudge();
+            return;
+        }
+        let wanted = version.and_then(|_| self.kubeconfig(cluster));
+        let identity = wanted.map(|(text, version)| Identity {
+            version,
+            hash: hash(&[&text]),
+        });
         if let Some(known) = connections.get(cluster) {
-            if wanted.as_deref() == Some(known.kubeconfig()) {
+            if let Some(identity) = identity.filter(|identity| identity.hash == known.kubeconfig().hash) {
+                known.note_version(identity.version);
                 known.nudge();
                 return;
             }
             known.close();
             connections.remove(cluster);
         }
-        let Some(kubeconfig) = wanted else {
+        let Some(identity) = identity else {
             self.metrics.forget_cluster(cluster);
             return;
         };
         let Some((cancel, tasks)) = self.run.lock().clone() else {
             return;
         };
-        let connection = Connection::new(
-            cluster.clone(),
-            kubeconfig,
-            self.clock.now(),
-            cancel.child_token(),
-        );
+        let connection = Connection::new(cluster.clone(), identity, self.clock.now(), cancel.child_token());
         connections.insert(cluster.clone(), connection.clone());
         tasks.spawn(connection.run(Arc::downgrade(self)));
     }
 
-    fn kubeconfig(&self, cluster: &Key) -> Option<Vec<u8>> {
-        self.management.declare::<Cluster>().get(cluster)?;
+    /// The version of the Secret with a cluster's kubeconfig, if both exist.
+    fn kubeconfig_version(&self, cluster: &Key) -> Option<u64> {
+        self.management.declare::<Cluster>().version(cluster)?;
+        let name = secrets::Purpose::Kubeconfig.name_for(&cluster.name);
+        self.management
+            .declare::<Secret>()
+            .version(&cluster.sibling(name))
+    }
+
+    /// The kubeconfig of a cluster, and the version of its Secret.
+    fn kubeconfig(&self, cluster: &Key) -> Option<(Vec<u8>, u64)> {
         let name = secrets::Purpose::Kubeconfig.name_for(&cluster.name);
         let secret = self.management.declare::<Secret>().get(&cluster.sibling(name))?;
-        secret
-            .data
-            .as_ref()?
-            .get(secrets::VALUE_KEY)
-            .map(|value| value.0.clone())
+        let text = secret.data.as_ref()?.get(secrets::VALUE_KEY)?;
+        Some((text.0.clone(), version_of(&secret.metadata)))
     }
 
     pub(crate) fn client(&self, cluster: &Key) -> Result<WorkloadClient, Disconnected> {
@@ -240,7 +255,7 @@ fn cluster_of_kubeconfig(secret: &ObjectMeta) -> Option<Key> {
 #[derive(Clone)]
 pub struct WorkloadClient {
     cluster: Key,
-    connection: WorkloadConnection,
+    connection: KeptConnection,
     stores: Stores,
     probe: Probe,
 }
@@ -258,7 +273,7 @@ impl WorkloadClient {
 
     /// A client of its API server.
     pub fn client(&self) -> Client {
-        self.connection.client.clone()
+        self.connection.client()
     }
 
     /// The store of one of its kinds. A kind nobody watches yet gets its watch now; until it is filled the reconcile is
@@ -280,7 +295,7 @@ impl WorkloadClient {
         port: u16,
     ) -> Result<Box<dyn PodStream + 'static>, Error> {
         let key = Key::new(namespace, pod);
-        let api: Api<Pod> = Api::namespaced(self.connection.upgrades.clone(), namespace);
+        let api: Api<Pod> = Api::namespaced(self.connection.upgrades(), namespace);
         let opened = tokio::time::timeout(Duration::from_secs(10), api.portforward(pod, &[port])).await;
         let broken = |what: &str| Error::Io {
             what: format!("port-forward to port {port} of pod {key} in {}", self.cluster),
