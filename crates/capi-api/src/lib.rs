@@ -20,6 +20,8 @@ mod wire;
 pub mod annotations;
 pub mod conditions;
 pub mod contract;
+pub mod conversion;
+pub mod field;
 pub mod finalizers;
 pub mod labels;
 pub mod names;

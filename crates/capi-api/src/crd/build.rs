@@ -15,6 +15,7 @@ use super::Error;
 /// Makes the definition of one kind.
 pub struct Builder {
     definition: CustomResourceDefinition,
+    older: Vec<CustomResourceDefinitionVersion>,
     spec_optional: bool,
     metadata_required: bool,
 }
@@ -24,6 +25,7 @@ impl Builder {
     pub fn of<K: CustomResourceExt>() -> Self {
         Self {
             definition: K::crd(),
+            older: Vec::new(),
             spec_optional: false,
             metadata_required: false,
         }
@@ -51,19 +53,34 @@ impl Builder {
         self
     }
 
+    /// Serves further versions, which are not stored.
+    pub fn older(mut self, versions: Vec<CustomResourceDefinitionVersion>) -> Self {
+        self.older = versions;
+        self
+    }
+
     /// The finished definition.
     pub fn build(mut self) -> Result<CustomResourceDefinition, Error> {
         let names = &mut self.definition.spec.names;
         names.list_kind = Some(format!("{}List", names.kind));
         let mut versions = std::mem::take(&mut self.definition.spec.versions);
         for version in &mut versions {
-            self.finish(version)?;
+            self.finish(version, tidy)?;
         }
-        self.definition.spec.versions = versions;
+        let mut all = std::mem::take(&mut self.older);
+        for version in &mut all {
+            self.finish(version, |_| ())?;
+        }
+        all.append(&mut versions);
+        self.definition.spec.versions = all;
         Ok(self.definition)
     }
 
-    fn finish(&self, version: &mut CustomResourceDefinitionVersion) -> Result<(), Error> {
+    fn finish(
+        &self,
+        version: &mut CustomResourceDefinitionVersion,
+        tidy: fn(&mut Value),
+    ) -> Result<(), Error> {
         let Some(schema) = version
             .schema
             .take()

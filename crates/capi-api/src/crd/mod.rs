@@ -5,13 +5,16 @@
 //! [`Builder`] for the definition, [`render`] for the files, [`parity`] in a test.
 
 mod build;
+mod older;
 pub mod parity;
 pub mod patterns;
 mod render;
+pub mod samples;
 pub mod schemas;
 mod shipped;
 
 pub use build::Builder;
+pub use older::{Versions, older};
 pub use render::{file_name, render, to_yaml};
 pub use shipped::{Shipped, crds, metadata_file_crd};
 
@@ -25,6 +28,14 @@ pub enum Error {
         name: String,
         /// What does not fit.
         source: serde_json::Error,
+    },
+    /// A table of older versions holds a mistake.
+    #[error("{place}: {what}")]
+    Older {
+        /// The table, kind and version.
+        place: String,
+        /// What is wrong.
+        what: String,
     },
     /// A definition cannot be written as YAML.
     #[error("the definition of {name} cannot be written as YAML")]
