@@ -1,72 +1,109 @@
-//! What `deploy/` holds of every provider and is generated, so that it cannot differ from the code: definitions and
-//! webhook configurations.
+//! What `deploy/` holds of every provider and is generated, so that it cannot differ from the code: definitions, webhook
+//! configurations, permissions, the Deployment with what surrounds it, and what clusterctl wants to know.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`providers`] | one description per provider: names, flags, size |
+//! | [`rbac`] | what each provider may do |
+//! | [`manifests`] | the objects around a manager, made from its description |
+//! | [`release`] | the same as one components file per provider, with variables, in the folders that clusterctl reads |
+//! | [`usage`] | granted permissions compared with an API server's audit log |
+
+pub mod manifests;
+pub mod providers;
+pub mod rbac;
+pub mod release;
+pub mod usage;
 
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use capi_api::crd;
+use capi_api::crd::{self, Shipped};
 use capi_runtime::{
     Manager,
-    webhook::configuration::{Names, mutating, validating},
+    webhook::configuration::{mutating, validating},
 };
 use embedded_apiserver::Server;
 use serde::Serialize;
 
-/// A provider with admission rules: its folder, its manager, its namespace, and how it registers.
-struct Provider {
-    folder: &'static str,
-    manager: &'static str,
-    namespace: &'static str,
-    register: fn(&mut Manager),
-}
+use providers::{PROVIDERS, Provider};
 
-const PROVIDERS: &[Provider] = &[
-    Provider {
-        folder: "capi-core",
-        manager: "capi-controller-manager",
-        namespace: "capi-system",
-        register: capi_core::register,
-    },
-    Provider {
-        folder: "bootstrap-kubeadm",
-        manager: "capi-kubeadm-bootstrap-controller-manager",
-        namespace: "capi-kubeadm-bootstrap-system",
-        register: bootstrap_kubeadm::register,
-    },
-    Provider {
-        folder: "controlplane-kubeadm",
-        manager: "capi-kubeadm-control-plane-controller-manager",
-        namespace: "capi-kubeadm-control-plane-system",
-        register: controlplane_kubeadm::register,
-    },
-];
-
-/// All generated files below `deploy`: path and text.
-pub async fn files() -> anyhow::Result<BTreeMap<String, String>> {
+/// The definitions of all providers.
+fn definitions() -> anyhow::Result<Vec<Shipped>> {
     let mut definitions = crd::crds()?;
     definitions.extend(infra_inmemory::crds()?);
     definitions.extend(infra_openstack::crds()?);
-    let mut files = crd::render(&definitions)?;
+    Ok(definitions)
+}
+
+/// All generated files below `deploy`: path and text.
+pub async fn files() -> anyhow::Result<BTreeMap<String, String>> {
+    let mut files = crd::render(&definitions()?)?;
     // Never asked anything: rules are registered, not applied.
     let server = Server::builder().build().await?;
     for provider in PROVIDERS {
         let mut manager = Manager::builder(server.client()).name(provider.manager).build()?;
         (provider.register)(&mut manager);
-        let names = Names::of(provider.manager, provider.namespace);
+        let names = provider.names();
         let kinds = manager.admission().kinds();
-        let text = format!(
-            "{}---\n{}",
-            yaml("MutatingWebhookConfiguration", &mutating(&names, &kinds))?,
-            yaml("ValidatingWebhookConfiguration", &validating(&names, &kinds))?
+        let folder = provider.folder;
+        let mut configurations = Vec::new();
+        if kinds.iter().any(|kind| kind.defaults) {
+            configurations.push(yaml("configuration", &mutating(&names, &kinds))?);
+        }
+        if kinds.iter().any(|kind| kind.validates) {
+            configurations.push(yaml("configuration", &validating(&names, &kinds))?);
+        }
+        let serves_webhooks = !configurations.is_empty();
+        if serves_webhooks {
+            files.insert(format!("{folder}/webhooks.yaml"), configurations.join("---\n"));
+        }
+        let managers = manifests::objects(provider, serves_webhooks, manifests::default_value);
+        files.insert(format!("{folder}/manager.yaml"), documents(&managers)?);
+        files.insert(
+            format!("{folder}/metadata.yaml"),
+            yaml("metadata", &manifests::metadata())?,
         );
-        files.insert(format!("{}/webhooks.yaml", provider.folder), text);
+        let kustomization = manifests::kustomization(resources(provider, &files));
+        files.insert(
+            format!("{folder}/kustomization.yaml"),
+            yaml("kustomization", &kustomization)?,
+        );
+        files.insert(
+            format!("{folder}/Containerfile"),
+            manifests::container_file(provider),
+        );
     }
     server.shutdown();
     Ok(files)
 }
 
-fn yaml(kind: &str, object: &impl Serialize) -> anyhow::Result<String> {
+/// The files of a provider that hold objects, relative to its folder, in the order of installation.
+fn resources(provider: &Provider, files: &BTreeMap<String, String>) -> Vec<String> {
+    let prefix = format!("{}/", provider.folder);
+    let mut resources: Vec<String> = files
+        .keys()
+        .filter_map(|path| path.strip_prefix(&prefix))
+        .filter(|path| path.starts_with("crds/"))
+        .map(str::to_owned)
+        .collect();
+    resources.push("manager.yaml".to_owned());
+    if files.contains_key(&format!("{prefix}webhooks.yaml")) {
+        resources.push("webhooks.yaml".to_owned());
+    }
+    resources
+}
+
+fn documents(objects: &[serde_json::Value]) -> anyhow::Result<String> {
+    let texts: Vec<String> = objects
+        .iter()
+        .map(|object| yaml("object", object))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(texts.join("---\n"))
+}
+
+fn yaml(what: &str, object: &impl Serialize) -> anyhow::Result<String> {
     let value = serde_json::to_value(object)?;
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-    serde_saphyr::to_string_with_options(&value, options).with_context(|| format!("write the {kind}"))
+    serde_saphyr::to_string_with_options(&value, options).with_context(|| format!("write the {what}"))
 }

@@ -1,0 +1,48 @@
+//! Releases as clusterctl reads them from a folder: `<label>/<version>/` with `metadata.yaml` and one components file per
+//! provider, in which variables stand for what operators set.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+
+use super::{
+    files,
+    manifests::{self, VERSION},
+    providers::{PROVIDERS, Provider},
+};
+
+/// All files of a release: path and text.
+pub async fn release() -> anyhow::Result<BTreeMap<String, String>> {
+    let files = files().await?;
+    let mut release = BTreeMap::new();
+    for provider in PROVIDERS {
+        let folder = format!("{}/{VERSION}", provider.label);
+        let metadata = files.get(&format!("{}/metadata.yaml", provider.folder));
+        let metadata = metadata.context("a provider without metadata")?;
+        release.insert(format!("{folder}/metadata.yaml"), metadata.clone());
+        release.insert(
+            format!("{folder}/{}", provider.components),
+            components(provider, &files)?,
+        );
+    }
+    Ok(release)
+}
+
+/// Everything of a provider in one file.
+fn components(provider: &Provider, files: &BTreeMap<String, String>) -> anyhow::Result<String> {
+    let mut texts = Vec::new();
+    for path in super::resources(provider, files) {
+        if path == "manager.yaml" {
+            let serves_webhooks = files.contains_key(&format!("{}/webhooks.yaml", provider.folder));
+            texts.push(super::documents(&manifests::objects(
+                provider,
+                serves_webhooks,
+                manifests::variable,
+            ))?);
+        } else {
+            let text = files.get(&format!("{}/{path}", provider.folder));
+            texts.push(text.with_context(|| format!("{path} is missing"))?.clone());
+        }
+    }
+    Ok(texts.join("---\n"))
+}
