@@ -15,16 +15,16 @@ pub mod machine_setup;
 pub mod webhooks;
 pub mod yaml;
 
+use capi_api::bootstrap::rules::IgnitionGate;
 use capi_api::bootstrap::v1beta2::{KubeadmConfig, KubeadmConfigTemplate};
 use capi_runtime::Manager;
 
 pub use controllers::kubeadmconfig::Options;
 
-use webhooks::kubeadmconfig::{IgnitionGate, Rules};
+use webhooks::kubeadmconfig::Rules;
 use webhooks::template_defaults::TemplateDefaults;
 
-/// The alpha feature that lets users ask for Ignition.
-pub const IGNITION_FEATURE: &str = "KubeadmBootstrapFormatIgnition";
+pub use capi_api::bootstrap::rules::IGNITION_FEATURE;
 
 /// Adds this provider to a manager, with its usual options.
 pub fn register(manager: &mut Manager) {
@@ -33,10 +33,7 @@ pub fn register(manager: &mut Manager) {
 
 /// Adds this provider to a manager.
 pub fn register_with(manager: &mut Manager, options: Options) {
-    let ignition = match manager.feature(IGNITION_FEATURE, false) {
-        true => IgnitionGate::On,
-        false => IgnitionGate::Off,
-    };
+    let ignition = IgnitionGate::of(manager.feature(IGNITION_FEATURE, false));
     let rules = Rules { ignition };
     manager.validator::<KubeadmConfig>(rules);
     manager.webhook::<KubeadmConfigTemplate>(TemplateDefaults, rules);

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use capi_api::{
     annotations,
-    core::v1beta2::{MachineSpec, MachineTaint, MachineTemplateSpec, ObjectMeta},
-    labels,
-    names::is_label_value,
-    versions,
+    core::{
+        metadata,
+        v1beta2::{MachineSpec, MachineTaint, MachineTemplateSpec, ObjectMeta},
+    },
+    labels, versions,
 };
 use capi_runtime::webhook::FieldError;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -148,43 +149,8 @@ pub fn check_taints(taints: &[MachineTaint], path: &str, worker: bool, errors: &
 
 /// Labels and annotations of a template must be such.
 pub fn check_metadata(metadata: Option<&ObjectMeta>, errors: &mut Vec<FieldError>) {
-    const PATH: &str = "spec.template.metadata";
-    let Some(metadata) = metadata else { return };
-    for (key, value) in &metadata.labels {
-        if !is_qualified_name(key) {
-            errors.push(FieldError::invalid(
-                format!("{PATH}.labels"),
-                key,
-                "is no valid label key: at most 63 letters, digits, '-', '_' or '.', perhaps after a domain and '/'",
-            ));
-        }
-        if !is_label_value(value) {
-            errors.push(FieldError::invalid(
-                format!("{PATH}.labels"),
-                value,
-                "must be a valid label value: at most 63 letters, digits, '-', '_' or '.'",
-            ));
-        }
-    }
-    for key in metadata
-        .annotations
-        .keys()
-        .filter(|key| !is_qualified_name(&key.to_lowercase()))
-    {
-        errors.push(FieldError::invalid(
-            format!("{PATH}.annotations"),
-            key,
-            "is no valid annotation key: at most 63 letters, digits, '-', '_' or '.', perhaps after a domain and '/'",
-        ));
-    }
-}
-
-fn is_qualified_name(key: &str) -> bool {
-    let (domain, name) = key.split_once('/').map_or((None, key), |(d, n)| (Some(d), n));
-    let is_domain = |domain: &str| {
-        domain.len() <= 253 && !domain.is_empty() && domain.split('.').all(capi_api::names::is_dns_label)
-    };
-    !name.is_empty() && is_label_value(name) && domain.is_none_or(is_domain)
+    let found = metadata.map(|metadata| metadata::validate(metadata, "spec.template.metadata"));
+    errors.extend(found.into_iter().flatten());
 }
 
 /// A Cluster's name cannot be changed.
@@ -299,28 +265,5 @@ mod tests {
             assert_eq!(allowed(key, true), expected, "{key}");
         }
         assert!(allowed("node-role.kubernetes.io/control-plane", false));
-    }
-
-    #[test]
-    fn keys_and_values_of_templates_must_fit_labels() {
-        let errors = |labels: &[(&str, &str)]| {
-            let metadata = ObjectMeta {
-                labels: labels
-                    .iter()
-                    .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                    .collect(),
-                ..ObjectMeta::default()
-            };
-            let mut errors = Vec::new();
-            check_metadata(Some(&metadata), &mut errors);
-            errors.len()
-        };
-        assert_eq!(
-            errors(&[("a.b/c", "d"), ("node-role.kubernetes.io/worker", "")]),
-            0
-        );
-        assert_eq!(errors(&[("a b", "d")]), 1);
-        assert_eq!(errors(&[("/b", "d")]), 1);
-        assert_eq!(errors(&[("a", "d e")]), 1);
     }
 }

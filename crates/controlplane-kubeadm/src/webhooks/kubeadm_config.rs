@@ -1,9 +1,11 @@
-//! Validation of the kubeadm part of a control plane. Pure.
-
-use std::collections::BTreeSet;
+//! Validation of the kubeadm part of a control plane: the rules of every KubeadmConfig, and those that only control
+//! planes have. Pure.
 
 use capi_api::{
-    bootstrap::v1beta2::{ClusterConfiguration, KubeadmConfigSpec},
+    bootstrap::{
+        rules::{self, IgnitionGate},
+        v1beta2::{ClusterConfiguration, KubeadmConfigSpec},
+    },
     versions,
 };
 use capi_runtime::webhook::FieldError;
@@ -26,21 +28,18 @@ pub fn has_external_etcd(config: &KubeadmConfigSpec) -> bool {
 }
 
 /// What is wrong with a configuration.
-pub fn validate_config(config: &KubeadmConfigSpec, path: &str) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+pub fn validate_config(config: &KubeadmConfigSpec, path: &str, gate: IgnitionGate) -> Vec<FieldError> {
+    let mut errors = rules::validate(config, path, gate);
     if let Some(cluster) = &config.cluster_configuration {
         errors.extend(validate_cluster(cluster, &format!("{path}.clusterConfiguration")));
     }
-    let mut paths = BTreeSet::new();
-    for (i, file) in config.files.iter().enumerate() {
-        if !paths.insert(&file.path) {
-            errors.push(FieldError::invalid(
-                format!("{path}.files[{i}].path"),
-                &file.path,
-                "path property must be unique among all files",
-            ));
-        }
-    }
+    errors.extend(validate_patience(config, path));
+    errors
+}
+
+/// Machines that init and machines that join wait equally long: the first of them may be either, later.
+fn validate_patience(config: &KubeadmConfigSpec, path: &str) -> Vec<FieldError> {
+    const FIELD: &str = "timeouts.controlPlaneComponentHealthCheckSeconds";
     let patience = |timeouts: Option<&capi_api::bootstrap::v1beta2::Timeouts>| {
         timeouts.and_then(|timeouts| timeouts.control_plane_component_health_check_seconds)
     };
@@ -48,15 +47,16 @@ pub fn validate_config(config: &KubeadmConfigSpec, path: &str) -> Vec<FieldError
     let join = config.join_configuration.as_ref();
     let init = patience(init.and_then(|init| init.timeouts.as_ref()));
     let join = patience(join.and_then(|join| join.timeouts.as_ref()));
-    if init != join {
-        let field = "timeouts.controlPlaneComponentHealthCheckSeconds";
-        errors.push(FieldError::invalid(
-            format!("{path}.initConfiguration.{field}"),
-            init,
-            format!("must be set to the same value both in initConfiguration.{field} and in joinConfiguration.{field}"),
-        ));
+    if init == join {
+        return Vec::new();
     }
-    errors
+    let detail = format!(
+        "must be set to the same value both in initConfiguration.{FIELD} and in joinConfiguration.{FIELD}"
+    );
+    [("initConfiguration", init), ("joinConfiguration", join)]
+        .into_iter()
+        .map(|(part, value)| FieldError::invalid(format!("{path}.{part}.{FIELD}"), value, detail.clone()))
+        .collect()
 }
 
 fn validate_cluster(cluster: &ClusterConfiguration, path: &str) -> Vec<FieldError> {
@@ -137,4 +137,96 @@ pub fn validate_dns_change(
         "spec.kubeadmConfigSpec.clusterConfiguration.dns.imageTag",
         format!("cannot migrate CoreDNS up to '{to}' from '{from}': {problem}"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn fields(config: Value, gate: IgnitionGate) -> Vec<String> {
+        let spec: KubeadmConfigSpec = serde_json::from_value(config).unwrap();
+        let errors = validate_config(&spec, "c", gate);
+        errors.into_iter().map(|error| error.field).collect()
+    }
+
+    #[test]
+    fn a_control_plane_obeys_the_rules_of_every_configuration() {
+        let gates = [IgnitionGate::Off, IgnitionGate::On];
+        for (config, refused) in [
+            (json!({}), [vec![], vec![]]),
+            (
+                json!({"files": [{"path": "/a", "content": "x"}, {"path": "/a", "content": "y"}]}),
+                [vec!["c.files[1].path"], vec!["c.files[1].path"]],
+            ),
+            (
+                json!({"users": [{"name": "u", "passwd": "x", "passwdFrom": {"secret": {"name": "s", "key": "k"}}}]}),
+                [vec!["c.users[0]"], vec!["c.users[0]"]],
+            ),
+            (
+                json!({"diskSetup": {"partitions": [{"device": "/d", "diskLayout": [{"percentage": 101}]}]}}),
+                [
+                    vec!["c.diskSetup.partitions[0].diskLayout"],
+                    vec!["c.diskSetup.partitions[0].diskLayout"],
+                ],
+            ),
+            (json!({"format": "ignition"}), [vec!["c.format"], vec![]]),
+            (
+                json!({"format": "ignition", "bootCommands": ["x"]}),
+                [vec!["c.format"], vec!["c.bootCommands"]],
+            ),
+        ] {
+            assert_eq!(
+                gates.map(|gate| fields(config.clone(), gate)),
+                refused,
+                "{config}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_control_plane_has_rules_of_its_own() {
+        let timeouts = json!({"timeouts": {"controlPlaneComponentHealthCheckSeconds": 60}});
+        let patience = "timeouts.controlPlaneComponentHealthCheckSeconds";
+        for (config, refused) in [
+            (
+                json!({"initConfiguration": timeouts, "joinConfiguration": timeouts}),
+                vec![],
+            ),
+            (
+                json!({"initConfiguration": timeouts}),
+                vec![
+                    format!("c.initConfiguration.{patience}"),
+                    format!("c.joinConfiguration.{patience}"),
+                ],
+            ),
+            (
+                json!({"clusterConfiguration": {"dns": {"imageTag": "v1.14.2"}, "etcd": {"local": {"imageTag": "3.6.1-0"}}}}),
+                vec![],
+            ),
+            (
+                json!({"clusterConfiguration": {"dns": {"imageTag": "a tag"}, "etcd": {"local": {"imageTag": "-x"}}}}),
+                vec![
+                    "c.clusterConfiguration.dns.imageTag".to_owned(),
+                    "c.clusterConfiguration.etcd.local.imageTag".to_owned(),
+                ],
+            ),
+            (
+                json!({"clusterConfiguration": {"dns": {"imageTag": "latest"}}}),
+                vec!["c.clusterConfiguration.dns.imageTag".to_owned()],
+            ),
+            (
+                json!({"clusterConfiguration": {"etcd": {"local": {"imageTag": "3"}, "external": {
+                    "endpoints": ["https://e:2379"], "caFile": "a", "certFile": "b", "keyFile": "c"}}}}),
+                vec!["c.clusterConfiguration.etcd.local".to_owned()],
+            ),
+            (
+                json!({"clusterConfiguration": {"certificateValidityPeriodDays": 4000}}),
+                vec!["c.clusterConfiguration.certificateValidityPeriodDays".to_owned()],
+            ),
+        ] {
+            assert_eq!(fields(config.clone(), IgnitionGate::Off), refused, "{config}");
+        }
+    }
 }

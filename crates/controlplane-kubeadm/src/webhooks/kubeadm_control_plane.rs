@@ -1,8 +1,9 @@
 //! Defaults and validation of KubeadmControlPlane. Pure.
 
 use capi_api::{
+    bootstrap::rules::IgnitionGate,
     controlplane::v1beta2::{KubeadmControlPlaneRolloutSpec, KubeadmControlPlaneSpec, MachineNamingSpec},
-    core::v1beta2::ObjectMeta,
+    core::{metadata, v1beta2::ObjectMeta},
     names, versions,
 };
 use capi_runtime::webhook::FieldError;
@@ -34,7 +35,7 @@ pub(super) fn set_rollout_defaults(rollout: &mut Option<KubeadmControlPlaneRollo
 }
 
 /// What is wrong with a spec.
-pub fn validate(spec: &KubeadmControlPlaneSpec) -> Vec<FieldError> {
+pub fn validate(spec: &KubeadmControlPlaneSpec, gate: IgnitionGate) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let external = spec.kubeadm_config_spec.as_ref().is_some_and(has_external_etcd);
     match spec.replicas {
@@ -67,7 +68,7 @@ pub fn validate(spec: &KubeadmControlPlaneSpec) -> Vec<FieldError> {
     ));
     errors.extend(validate_naming(spec.machine_naming.as_ref(), "spec"));
     if let Some(config) = &spec.kubeadm_config_spec {
-        errors.extend(validate_config(config, "spec.kubeadmConfigSpec"));
+        errors.extend(validate_config(config, "spec.kubeadmConfigSpec", gate));
     }
     errors
 }
@@ -114,54 +115,7 @@ fn validate_surge(surge: &IntOrString, replicas: Option<i32>, path: &str) -> Opt
 
 /// Labels and annotations that API servers would refuse on every Machine.
 pub(super) fn validate_metadata(metadata: Option<&ObjectMeta>, path: &str) -> Vec<FieldError> {
-    let Some(metadata) = metadata else {
-        return Vec::new();
-    };
-    let mut errors = Vec::new();
-    for (key, value) in &metadata.labels {
-        if !is_qualified(key) {
-            errors.push(FieldError::invalid(
-                format!("{path}.labels"),
-                key,
-                "is no name of a label",
-            ));
-        }
-        if !(value.is_empty() || is_name(value)) {
-            errors.push(FieldError::invalid(
-                format!("{path}.labels"),
-                value,
-                "is no value of a label",
-            ));
-        }
-    }
-    let keys = metadata
-        .annotations
-        .keys()
-        .filter(|key| !is_qualified(&key.to_lowercase()));
-    errors.extend(
-        keys.map(|key| {
-            FieldError::invalid(format!("{path}.annotations"), key, "is no name of an annotation")
-        }),
-    );
-    errors
-}
-
-/// Letters, digits and `-_.` between letters or digits, 63 at most.
-fn is_name(text: &str) -> bool {
-    let inner = |letter: u8| letter.is_ascii_alphanumeric() || b"-_.".contains(&letter);
-    let ends = text.as_bytes();
-    (1..=63).contains(&ends.len())
-        && ends.iter().copied().all(inner)
-        && ends[0].is_ascii_alphanumeric()
-        && ends[ends.len() - 1].is_ascii_alphanumeric()
-}
-
-/// A name, perhaps with a DNS name and a slash before it.
-fn is_qualified(key: &str) -> bool {
-    match key.split_once('/') {
-        Some((prefix, name)) => is_name(name) && prefix.split('.').all(names::is_dns_label),
-        None => is_name(key),
-    }
+    metadata.map_or_else(Vec::new, |metadata| metadata::validate(metadata, path))
 }
 
 pub(super) fn validate_naming(naming: Option<&MachineNamingSpec>, path: &str) -> Vec<FieldError> {
@@ -199,10 +153,11 @@ pub fn validate_change(
     old: &KubeadmControlPlaneSpec,
     new: &KubeadmControlPlaneSpec,
     skips_dns: bool,
+    gate: IgnitionGate,
 ) -> Vec<FieldError> {
     // What was wrong before need not be put right by whoever changes something else.
-    let before = validate(old);
-    let mut errors: Vec<FieldError> = validate(new)
+    let before = validate(old, gate);
+    let mut errors: Vec<FieldError> = validate(new, gate)
         .into_iter()
         .filter(|error| !before.contains(error))
         .collect();
@@ -339,7 +294,7 @@ mod tests {
             ),
         ];
         for (changes, expected) in cases {
-            let errors: Vec<String> = validate(&spec(changes.clone()))
+            let errors: Vec<String> = validate(&spec(changes.clone()), IgnitionGate::Off)
                 .iter()
                 .map(ToString::to_string)
                 .collect();
@@ -380,19 +335,23 @@ mod tests {
         let old = spec(json!({}));
         let new =
             spec(json!({ "kubeadmConfigSpec": { "clusterConfiguration": { "certificatesDir": "/x" } } }));
-        assert_eq!(validate_change(&old, &new, false).len(), 1);
+        assert_eq!(validate_change(&old, &new, false, IgnitionGate::Off).len(), 1);
         let new =
             spec(json!({ "kubeadmConfigSpec": { "clusterConfiguration": { "imageRepository": "r" } } }));
-        assert_eq!(validate_change(&old, &new, false), []);
+        assert_eq!(validate_change(&old, &new, false, IgnitionGate::Off), []);
     }
 
     #[test]
     fn what_was_wrong_before_may_stay_so() {
         let old = spec(json!({ "replicas": 2 }));
         let elsewhere = spec(json!({ "replicas": 2, "version": "v1.35.1" }));
-        assert_eq!(validate_change(&old, &elsewhere, false), []);
+        assert_eq!(validate_change(&old, &elsewhere, false, IgnitionGate::Off), []);
         let worse = spec(json!({ "replicas": 4, "rollout": rollout(json!(5))["rollout"] }));
-        assert_eq!(validate_change(&old, &worse, false).len(), 1, "{worse:?}");
+        assert_eq!(
+            validate_change(&old, &worse, false, IgnitionGate::Off).len(),
+            1,
+            "{worse:?}"
+        );
     }
 
     #[test]
@@ -401,7 +360,7 @@ mod tests {
             "endpoints": ["https://e:2379"], "caFile": "a", "certFile": "b", "keyFile": "c" } } } } });
         let (inside, outside) = (spec(json!({})), spec(external));
         for (old, new) in [(&inside, &outside), (&outside, &inside)] {
-            let errors: Vec<String> = validate_change(old, new, false)
+            let errors: Vec<String> = validate_change(old, new, false, IgnitionGate::Off)
                 .iter()
                 .map(ToString::to_string)
                 .collect();
@@ -426,9 +385,13 @@ mod tests {
             ("v1.13.1", "v1.99.0", false),
             ("v1.2.3", "v1.14.2", false),
         ] {
-            let errors = validate_change(&dns(old), &dns(new), false);
+            let errors = validate_change(&dns(old), &dns(new), false, IgnitionGate::Off);
             assert_eq!(errors.is_empty(), allowed, "{old} to {new}: {errors:?}");
-            assert_eq!(validate_change(&dns(old), &dns(new), true), [], "{old} to {new}");
+            assert_eq!(
+                validate_change(&dns(old), &dns(new), true, IgnitionGate::Off),
+                [],
+                "{old} to {new}"
+            );
         }
         assert_eq!(validate(&dns("latest")).len(), 1);
         assert_eq!(validate(&dns("no tag!")).len(), 1);

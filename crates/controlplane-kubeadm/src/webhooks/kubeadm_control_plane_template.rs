@@ -2,6 +2,7 @@
 
 use capi_api::{
     annotations,
+    bootstrap::rules::IgnitionGate,
     controlplane::v1beta2::{KubeadmControlPlaneTemplate, KubeadmControlPlaneTemplateSpec},
 };
 use capi_runtime::webhook::FieldError;
@@ -18,7 +19,7 @@ pub fn set_defaults(spec: &mut KubeadmControlPlaneTemplateSpec) {
 }
 
 /// What is wrong with a template.
-pub fn validate(spec: &KubeadmControlPlaneTemplateSpec) -> Vec<FieldError> {
+pub fn validate(spec: &KubeadmControlPlaneTemplateSpec, gate: IgnitionGate) -> Vec<FieldError> {
     let Some(inner) = &spec.template.spec else {
         return Vec::new();
     };
@@ -34,7 +35,8 @@ pub fn validate(spec: &KubeadmControlPlaneTemplateSpec) -> Vec<FieldError> {
         &format!("{path}.machineTemplate.metadata"),
     ));
     if let Some(config) = &inner.kubeadm_config_spec {
-        errors.extend(validate_config(config, &format!("{path}.kubeadmConfigSpec")));
+        let path = format!("{path}.kubeadmConfigSpec");
+        errors.extend(validate_config(config, &path, gate));
     }
     errors
 }

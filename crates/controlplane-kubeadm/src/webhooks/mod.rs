@@ -7,6 +7,11 @@ mod kubeadm_control_plane_template;
 
 use async_trait::async_trait;
 use capi_api::annotations;
+use capi_api::bootstrap::{
+    jinja,
+    rules::{IGNITION_FEATURE, IgnitionGate},
+    v1beta2::KubeadmConfigSpec,
+};
 use capi_api::controlplane::v1beta2::{KubeadmControlPlane, KubeadmControlPlaneTemplate};
 use capi_runtime::{
     Manager,
@@ -18,11 +23,33 @@ pub use kubeadm_control_plane::{set_defaults, validate, validate_change};
 
 /// Adds the admission rules to a manager.
 pub fn register(manager: &mut Manager) {
-    manager.webhook::<KubeadmControlPlane>(KubeadmControlPlaneRules, KubeadmControlPlaneRules);
-    manager.webhook::<KubeadmControlPlaneTemplate>(TemplateRules, TemplateRules);
+    let ignition = IgnitionGate::of(manager.feature(IGNITION_FEATURE, false));
+    let rules = KubeadmControlPlaneRules { ignition };
+    manager.webhook::<KubeadmControlPlane>(rules, rules);
+    let rules = TemplateRules { ignition };
+    manager.webhook::<KubeadmControlPlaneTemplate>(rules, rules);
 }
 
-struct KubeadmControlPlaneRules;
+/// Advice on a configuration that is valid and yet will not work.
+fn advised(verdict: Verdict, config: Option<&KubeadmConfigSpec>, path: &str) -> Verdict {
+    let warnings = config.map_or_else(Vec::new, |config| jinja::warnings(config, path));
+    warnings.into_iter().fold(verdict, Verdict::warn)
+}
+
+#[derive(Clone, Copy)]
+struct KubeadmControlPlaneRules {
+    ignition: IgnitionGate,
+}
+
+impl KubeadmControlPlaneRules {
+    fn advised(verdict: Verdict, plane: &KubeadmControlPlane) -> Verdict {
+        advised(
+            verdict,
+            plane.spec.kubeadm_config_spec.as_ref(),
+            "spec.kubeadmConfigSpec",
+        )
+    }
+}
 
 #[async_trait]
 impl Defaulter<KubeadmControlPlane> for KubeadmControlPlaneRules {
@@ -40,7 +67,7 @@ impl Defaulter<KubeadmControlPlane> for KubeadmControlPlaneRules {
 #[async_trait]
 impl Validator<KubeadmControlPlane> for KubeadmControlPlaneRules {
     async fn create(&self, _: &Request, new: &KubeadmControlPlane) -> Verdict {
-        Verdict::of(validate(&new.spec))
+        Self::advised(Verdict::of(validate(&new.spec, self.ignition)), new)
     }
 
     async fn update(&self, _: &Request, old: &KubeadmControlPlane, new: &KubeadmControlPlane) -> Verdict {
@@ -49,7 +76,8 @@ impl Validator<KubeadmControlPlane> for KubeadmControlPlaneRules {
             return Verdict::allow();
         }
         let skips_dns = new.annotations().contains_key(annotations::SKIP_CORE_DNS);
-        Verdict::of(validate_change(&old.spec, &new.spec, skips_dns))
+        let errors = validate_change(&old.spec, &new.spec, skips_dns, self.ignition);
+        Self::advised(Verdict::of(errors), new)
     }
 
     fn judges_scale(&self) -> bool {
@@ -57,7 +85,18 @@ impl Validator<KubeadmControlPlane> for KubeadmControlPlaneRules {
     }
 }
 
-struct TemplateRules;
+#[derive(Clone, Copy)]
+struct TemplateRules {
+    ignition: IgnitionGate,
+}
+
+impl TemplateRules {
+    fn advised(verdict: Verdict, template: &KubeadmControlPlaneTemplate) -> Verdict {
+        let config = template.spec.template.spec.as_ref();
+        let config = config.and_then(|spec| spec.kubeadm_config_spec.as_ref());
+        advised(verdict, config, "spec.template.spec.kubeadmConfigSpec")
+    }
+}
 
 #[async_trait]
 impl Defaulter<KubeadmControlPlaneTemplate> for TemplateRules {
@@ -75,7 +114,8 @@ impl Defaulter<KubeadmControlPlaneTemplate> for TemplateRules {
 #[async_trait]
 impl Validator<KubeadmControlPlaneTemplate> for TemplateRules {
     async fn create(&self, _: &Request, new: &KubeadmControlPlaneTemplate) -> Verdict {
-        Verdict::of(kubeadm_control_plane_template::validate(&new.spec))
+        let errors = kubeadm_control_plane_template::validate(&new.spec, self.ignition);
+        Self::advised(Verdict::of(errors), new)
     }
 
     async fn update(
@@ -87,14 +127,14 @@ impl Validator<KubeadmControlPlaneTemplate> for TemplateRules {
         if old.spec == new.spec || new.metadata.deletion_timestamp.is_some() {
             return Verdict::allow();
         }
-        let before = kubeadm_control_plane_template::validate(&old.spec);
-        let mut errors = kubeadm_control_plane_template::validate(&new.spec);
+        let before = kubeadm_control_plane_template::validate(&old.spec, self.ignition);
+        let mut errors = kubeadm_control_plane_template::validate(&new.spec, self.ignition);
         errors.retain(|error| !before.contains(error));
         errors.extend(kubeadm_control_plane_template::validate_change(
             request.dry_run,
             old,
             new,
         ));
-        Verdict::of(errors)
+        Self::advised(Verdict::of(errors), new)
     }
 }
