@@ -6,7 +6,7 @@ UNIFY  := -p unify
 ARGS   ?=
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: quickstart test sim lint crds build test-envtest test-envtest-all test-embedded test-embedded-all bench-scale e2e-openstack test-readers test-etcd conformance ci help
+.PHONY: quickstart test sim lint crds build test-envtest test-envtest-all test-embedded test-embedded-all bench-scale bench-apiserver test-power test-embedded-restarts e2e-openstack test-readers test-etcd conformance ci help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -56,6 +56,17 @@ bench-scale: ## Many clusters at once: time, writes, memory and CPU of the contr
 	$(CARGO) build -p e2e $(UNIFY) --bin bench_scale
 	target/debug/bench_scale --clusters $(N) --machines $(MACHINES)
 
+test-embedded-restarts: build ## The embedded API server on disk, killed again and again while a cluster comes up
+	e2e/embedded-restarts
+
+bench-apiserver: ## The embedded API server beside kube-apiserver with etcd: writes, watches, lists, memory (ARGS="--check" fails when it is worse)
+	$(CARGO) build --release -p embedded-apiserver $(UNIFY) --bins --examples
+	ENVTEST_FSYNC=1 ENVTEST_AUDIT=0 ENVTEST_CONTROLLERS=0 hack/envtest/run target/release/examples/bench-apiserver $(ARGS)
+
+test-power: ## Power cuts at every sync of 10,000 writes, and 20 kills of the embedded API server
+	POWER_CUTS=all $(CARGO) test -p embedded-apiserver $(UNIFY) --lib -- --nocapture power
+	KILLS=20 $(CARGO) test -p embedded-apiserver $(UNIFY) --test kills -- --nocapture
+
 e2e-openstack: build ## A cluster on a real OpenStack control plane (e2e/openstack/README.md)
 	e2e/openstack/run
 
@@ -67,6 +78,8 @@ test-etcd: ## One suite on the imitation of etcd and on real etcd processes
 
 conformance: build ## One suite on the embedded API server and on the real one
 	hack/envtest/run sh -c 'CONFORMANCE_KUBECONFIG=$$KUBECONFIG exec $(CARGO) test -p embedded-apiserver $(UNIFY) --test conformance --test kubectl'
+	ENVTEST_APISERVER_FLAGS=--watch-cache=false ENVTEST_CONTROLLERS=0 \
+	  hack/envtest/run sh -c 'COMPACTION_KUBECONFIG=$$KUBECONFIG exec $(CARGO) test -p embedded-apiserver $(UNIFY) --test compaction'
 
 ci: lint test test-envtest test-embedded test-etcd conformance ## Everything that must be green before a change lands
 	cd $$(mktemp -d) && $(CURDIR)/target/debug/capictl quickstart --exit --timeout 120s

@@ -1,6 +1,6 @@
 //! A Kubernetes-compatible API server as a library: the zero-setup default of this project and its test bed.
 //!
-//! One process, one node, in memory. [`Server`] is reached in process ([`Server::client`]), over any byte stream
+//! One process, one node; objects in memory, and in a file where they shall survive it. [`Server`] is reached in process ([`Server::client`]), over any byte stream
 //! ([`Server::serve_pipe`]) and over HTTPS ([`Server::serve_https`]); kubectl and client-go understand it.
 //! By default whoever can connect may do everything; [`Builder::authorization`] puts a policy in force.
 //!
@@ -19,6 +19,7 @@ pub mod table;
 mod auth;
 mod crypto;
 mod csr;
+mod data_dir;
 mod discovery;
 mod disruption;
 mod gc;
@@ -36,12 +37,13 @@ mod webhooks;
 
 pub use crate::auth::{Authentication, Authorization, ServiceAccounts, User};
 pub use crate::csr::CertificateAuthority;
+pub use crate::data_dir::DataDir;
 pub use crate::http::audit::{Audit, AuditEvent};
 pub use crate::http::body::ApiBody;
 pub use server::{BuildError, Builder, Server};
 pub use storage::{
-    Change, ChangeKind, GroupResource, MemoryStorage, Object, OwnerReference, Row, Rows, Snapshot, Storage,
-    StorageError,
+    Batch, Change, ChangeKind, DiskStorage, Done, GroupResource, MemoryStorage, Object, OwnerReference,
+    Recovered, Rows, Snapshot, Storage, StorageError,
 };
 pub use transport::client::ApiService;
 pub use transport::portforward::{ByteStream, PortForward};

@@ -1,6 +1,7 @@
 //! The server as its users hold it: building, forking, shutting down.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -17,7 +18,8 @@ use crate::lifecycle::bootstrap;
 use crate::lifecycle::expiry::Expiry;
 use crate::registry::{Registry, crd};
 use crate::storage::{
-    CommitError, GroupResource, MemoryStorage, Object, Storage, StorageError, Store, Write,
+    Change, ChangeKind, CommitError, GroupResource, MemoryStorage, Object, Retention, Storage, StorageError,
+    Store, Write,
 };
 use crate::transport::portforward::PortForward;
 use crate::verbs::admission::Admission;
@@ -56,7 +58,7 @@ pub struct Builder {
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// Changes kept per resource for watches that resume.
-    pub history: usize,
+    pub history: Retention,
     /// Whether updates and patches maintain `metadata.managedFields`.
     pub managed_fields: bool,
 }
@@ -145,7 +147,14 @@ impl Builder {
 
     /// How many changes per resource are kept for watches that resume (default 1000).
     pub fn history(mut self, changes: usize) -> Self {
-        self.options.history = changes;
+        self.options.history.changes = changes;
+        self
+    }
+
+    /// How long changes beyond those of [`Builder::history`] are kept (default: not at all), up to twenty times as many. Clients
+    /// that are slow for a moment under many writes need that.
+    pub fn history_age(mut self, age: Duration) -> Self {
+        self.options.history.age = age;
         self
     }
 
@@ -180,6 +189,12 @@ impl Builder {
             shutdown: CancellationToken::new(),
             expiry: Expiry::default(),
         });
+        let weak = Arc::downgrade(&inner);
+        inner.store.observe(Box::new(move |change| {
+            if let Some(inner) = weak.upgrade() {
+                inner.note(change);
+            }
+        }));
         inner.expiry.load(&inner);
         bootstrap::create(&inner)
             .await
@@ -225,7 +240,10 @@ impl Server {
             authorization: Authorization::default(),
             certificate_authority: None,
             options: Options {
-                history: 1000,
+                history: Retention {
+                    changes: 1000,
+                    age: Duration::ZERO,
+                },
                 managed_fields: true,
             },
         }
@@ -239,6 +257,11 @@ impl Server {
     /// The revision of the last write.
     pub fn revision(&self) -> u64 {
         self.inner.store.revision()
+    }
+
+    /// Forgets all changes up to a revision: watches and lists that go back further are told so (410).
+    pub fn compact(&self, revision: u64) {
+        self.inner.store.compact(revision);
     }
 
     /// Ends the server's controllers, watches and connections. Requests are still answered.
@@ -306,16 +329,18 @@ impl Inner {
         time_text(self.now())
     }
 
-    /// Writes, and lets a changed definition change what is served.
     pub async fn commit(&self, write: Write) -> Result<Arc<Object>, CommitError> {
-        let (gr, delete) = (write.resource.clone(), write.delete);
-        let object = self.store.commit(write).await?;
-        self.auth.note(&gr, &object, delete);
-        if gr == definitions() {
+        self.store.commit(write).await
+    }
+
+    /// Lets a change of roles or definitions change what is allowed and served, whether or not its client still waits.
+    fn note(&self, change: &Change) {
+        let deleted = change.kind == ChangeKind::Deleted;
+        self.auth.note(&change.resource, &change.object, deleted);
+        if change.resource == definitions() {
             self.registry
-                .rcu(|registry| registry_after(registry, &object, delete));
+                .rcu(|registry| registry_after(registry, &change.object, deleted));
         }
-        Ok(object)
     }
 
     /// The current value of an object of a built-in resource.

@@ -16,6 +16,8 @@ pub(crate) struct ApiError {
     pub reason: Cow<'static, str>,
     pub message: String,
     pub details: Option<Value>,
+    /// Where a list may go on that has expired.
+    pub next: Option<String>,
 }
 
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
@@ -44,6 +46,7 @@ impl ApiError {
             reason: reason.into(),
             message: message.into(),
             details: None,
+            next: None,
         }
     }
 
@@ -165,12 +168,24 @@ impl ApiError {
         )
     }
 
-    pub fn expired_continue() -> Self {
+    pub fn expired_list() -> Self {
+        Self::new(
+            410,
+            "Expired",
+            "The resourceVersion for the provided list is too old.",
+        )
+    }
+
+    /// A list cannot go on where it was; with `next` it goes on among what there is now.
+    pub fn expired_continue(next: &str) -> Self {
         let message = "The provided continue parameter is too old to display a consistent list result. You can start a new list \
                        without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
                        results. Continuing with the provided token results in an inconsistent list - objects that were created, \
                        modified, or deleted between the time the first chunk was returned and now may show up in the list.";
-        Self::new(410, "Expired", message)
+        Self {
+            next: Some(next.to_owned()),
+            ..Self::new(410, "Expired", message)
+        }
     }
 
     /// Asked for a revision that is not reached yet.
@@ -190,6 +205,9 @@ impl ApiError {
             "message": self.message, "code": self.code,
         });
         set(&mut status, "reason", &self.reason);
+        if let Some(next) = &self.next {
+            status["metadata"]["continue"] = next.as_str().into();
+        }
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Row, Snapshot, Storage, StorageError};
+use super::{Batch, Done, Recovered, Snapshot, Storage, StorageError};
 
 /// A [`Storage`] without durability, optionally started from a [`Snapshot`] (see `Server::fork`).
 #[derive(Debug, Clone, Default)]
@@ -34,11 +34,19 @@ impl MemoryStorage {
 
 #[async_trait]
 impl Storage for MemoryStorage {
-    async fn load(&self) -> Result<Snapshot, StorageError> {
-        Ok(self.initial.clone())
+    async fn load(&self) -> Result<Recovered, StorageError> {
+        Ok(Recovered {
+            snapshot: self.initial.clone(),
+            floor: self.initial.revision,
+            ..Recovered::default()
+        })
     }
 
-    async fn append(&self, _batch: &[Row]) -> Result<(), StorageError> {
-        Ok(())
+    fn append(&self, _batch: Batch, done: Done) {
+        done.tell(Ok(()));
+    }
+
+    fn collects_garbage(&self) -> bool {
+        false
     }
 }

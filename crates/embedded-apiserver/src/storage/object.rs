@@ -73,6 +73,20 @@ impl Object {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".into(), Value::String(revision.to_string()));
         }
+        // Without the room to grow that the text was written with: objects live long.
+        let json = serde_json::to_vec(&value)
+            .map(|text| Bytes::from(text.into_boxed_slice()))
+            .unwrap_or_default();
+        Self::lift(&value, revision, json)
+    }
+
+    /// The object whose text was stored at `revision`.
+    pub fn thaw(json: Bytes, revision: u64) -> Result<Self, serde_json::Error> {
+        let value: Value = serde_json::from_slice(&json)?;
+        Ok(Self::lift(&value, revision, json))
+    }
+
+    fn lift(value: &Value, revision: u64, json: Bytes) -> Self {
         let metadata = &value["metadata"];
         let list = |field: &str| metadata[field].as_array().map(Vec::as_slice).unwrap_or_default();
         let labels = metadata["labels"]
@@ -90,10 +104,7 @@ impl Object {
             owners: list("ownerReferences").iter().map(owner).collect(),
             finalizers: list("finalizers").iter().map(text).collect(),
             terminating: metadata["deletionTimestamp"].is_string(),
-            // Without the room to grow that the text was written with: objects live long.
-            json: serde_json::to_vec(&value)
-                .map(|text| Bytes::from(text.into_boxed_slice()))
-                .unwrap_or_default(),
+            json,
         }
     }
 

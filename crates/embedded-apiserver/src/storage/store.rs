@@ -1,108 +1,41 @@
-//! The one writer: checks what a write expects, assigns the next revision, keeps history and wakes watchers.
+//! The in-memory state of a server over its storage engine: what readers and watchers ask.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use serde_json::Value;
-use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
-use super::{GroupResource, Object, Row, Rows, Snapshot, Storage, StorageError};
+use super::table::{Expired, Retention, Scope, Table};
+use super::writer::{CommitError, Stage, Write};
+use super::{Change, GroupResource, Object, Rows, Snapshot, Storage, StorageError};
 
-/// What happened to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChangeKind {
-    /// It was created.
-    Added,
-    /// It was changed.
-    Modified,
-    /// It was deleted.
-    Deleted,
-}
+/// How many changes a watch is given at once.
+const PORTION: usize = 512;
 
-/// One write, as watchers see it.
-#[derive(Debug, Clone)]
-pub struct Change {
-    /// What happened.
-    pub kind: ChangeKind,
-    /// The resource.
-    pub resource: GroupResource,
-    /// The object after the write; when deleted, its last state with the revision of the deletion.
-    pub object: Arc<Object>,
-    /// The object before the write.
-    pub previous: Option<Arc<Object>>,
-}
+/// Called with each change before anybody else sees it.
+pub(crate) type Observer = Box<dyn Fn(&Change) + Send + Sync>;
 
-/// What a write expects to find.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Expect {
-    Absent,
-    Revision(u64),
-}
-
-/// One write.
+/// A portion of a resource's history.
 #[derive(Debug)]
-pub(crate) struct Write {
-    pub resource: GroupResource,
-    pub key: Box<str>,
-    pub expect: Expect,
-    pub value: Value,
-    pub delete: bool,
-}
-
-/// Why a write was not done.
-#[derive(Debug)]
-pub(crate) enum CommitError {
-    /// Something is there already.
-    Exists,
-    /// The object changed or went away since it was read.
-    Changed,
-    Engine(StorageError),
-}
-
-/// The asked-for revision is older than the history.
-#[derive(Debug)]
-pub(crate) struct Expired {
-    pub oldest: u64,
+pub(crate) struct Changes {
+    pub changes: Vec<Arc<Change>>,
+    /// Up to here the changes tell everything.
+    pub upto: u64,
+    /// Whether there are more already.
+    pub more: bool,
 }
 
 #[derive(Debug)]
-struct Table {
-    rows: Rows,
-    history: VecDeque<Arc<Change>>,
-    /// History is complete for revisions above this one.
-    floor: u64,
-    wake: Arc<Notify>,
-}
-
-impl Table {
-    fn new(rows: Rows, floor: u64) -> Self {
-        Self {
-            rows,
-            history: VecDeque::new(),
-            floor,
-            wake: Arc::new(Notify::new()),
-        }
-    }
-
-    fn record(&mut self, change: Arc<Change>, limit: usize) {
-        self.history.push_back(change);
-        while self.history.len() > limit {
-            if let Some(dropped) = self.history.pop_front() {
-                self.floor = dropped.object.revision;
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-struct State {
-    revision: u64,
-    /// The revision the server started with: no table has history from before.
+pub(super) struct State {
+    pub revision: u64,
+    /// Where the history of resources begins that nothing is known of.
     start: u64,
     tables: BTreeMap<GroupResource, Table>,
     feeds: Vec<mpsc::UnboundedSender<Arc<Change>>>,
+    /// Revisions that the engine may drop, for its next batch.
+    pub garbage: Vec<u64>,
 }
 
 impl State {
@@ -112,208 +45,212 @@ impl State {
             .entry(resource.clone())
             .or_insert_with(|| Table::new(Rows::new(), start))
     }
+
+    pub fn get(&self, resource: &GroupResource, key: &str) -> Option<&Arc<Object>> {
+        self.tables.get(resource)?.rows().get(key)
+    }
+
+    pub fn floors(&self) -> BTreeMap<GroupResource, u64> {
+        let tables = self.tables.iter();
+        tables
+            .map(|(resource, table)| (resource.clone(), table.floor()))
+            .collect()
+    }
+}
+
+/// What the store and the engine's answers share.
+pub(super) struct Shared {
+    pub state: Mutex<State>,
+    pub stage: Mutex<Stage>,
+    pub engine: Arc<dyn Storage>,
+    pub retention: Retention,
+    observer: OnceLock<Observer>,
+}
+
+impl Shared {
+    /// Makes durable changes visible.
+    pub fn publish(&self, changes: &[Arc<Change>]) {
+        if let Some(observer) = self.observer.get() {
+            changes.iter().for_each(|change| observer(change));
+        }
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let mut garbage = std::mem::take(&mut state.garbage);
+        let mut wakes: Vec<Arc<Notify>> = Vec::new();
+        for change in changes {
+            state.revision = change.object.revision;
+            state.feeds.retain(|feed| feed.send(change.clone()).is_ok());
+            let table = state.table(&change.resource);
+            table.apply(change, now);
+            table.forget(self.retention, now, &mut garbage);
+            if !wakes.iter().any(|wake| Arc::ptr_eq(wake, &table.wake)) {
+                wakes.push(table.wake.clone());
+            }
+        }
+        if self.engine.collects_garbage() {
+            state.garbage = garbage;
+        }
+        drop(state);
+        for wake in wakes {
+            wake.notify_waiters();
+        }
+    }
 }
 
 /// The in-memory state of a server over its storage engine.
 pub(crate) struct Store {
-    state: Mutex<State>,
-    engine: Arc<dyn Storage>,
-    /// Held over check, append and publish, so that revisions become visible in order.
-    writer: AsyncMutex<()>,
-    history: usize,
+    shared: Arc<Shared>,
 }
 
 impl Store {
-    /// Loads what the engine has; `history` changes per resource are kept for watches that resume.
-    pub async fn open(engine: Arc<dyn Storage>, history: usize) -> Result<Self, StorageError> {
-        let snapshot = engine.load().await?;
+    /// Loads what the engine has; changes are remembered as `retention` says, for watches that resume.
+    pub async fn open(engine: Arc<dyn Storage>, retention: Retention) -> Result<Self, StorageError> {
+        let recovered = engine.load().await?;
         // Revision 0 means "any" to clients, so the first write must not be asked for with it.
-        let revision = snapshot.revision.max(1);
-        let tables = snapshot
+        let (revision, start) = (recovered.snapshot.revision.max(1), recovered.floor.max(1));
+        let floors = &recovered.floors;
+        let floor = |resource: &GroupResource| floors.get(resource).map_or(start, |floor| start.max(*floor));
+        let mut tables: BTreeMap<_, _> = recovered
+            .snapshot
             .tables
             .into_iter()
-            .map(|(r, rows)| (r, Table::new(rows, revision)))
+            .map(|(resource, rows)| {
+                let table = Table::new(rows, floor(&resource));
+                (resource, table)
+            })
             .collect();
-        let state = State {
+        for resource in floors.keys() {
+            tables
+                .entry(resource.clone())
+                .or_insert_with(|| Table::new(Rows::new(), floor(resource)));
+        }
+        let mut state = State {
             revision,
-            start: revision,
+            start,
             tables,
             feeds: Vec::new(),
+            garbage: recovered.garbage,
         };
-        Ok(Self {
+        let now = Instant::now();
+        for change in recovered.history {
+            state.table(&change.resource).remember(change.clone(), now);
+        }
+        let shared = Shared {
+            stage: Mutex::new(Stage::new(revision)),
             state: Mutex::new(state),
             engine,
-            writer: AsyncMutex::new(()),
-            history: history.max(1),
+            retention,
+            observer: OnceLock::new(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
         })
+    }
+
+    /// Tells every later change to `observer` before anybody else sees it. Only the first observer counts.
+    pub fn observe(&self, observer: Observer) {
+        let _ = self.shared.observer.set(observer);
     }
 
     /// A copy of everything.
     pub fn snapshot(&self) -> Snapshot {
-        let state = self.state.lock();
-        let tables = state.tables.iter().filter(|(_, t)| !t.rows.is_empty());
+        let state = self.shared.state.lock();
+        let tables = state.tables.iter().filter(|(_, t)| !t.rows().is_empty());
         Snapshot {
             revision: state.revision,
-            tables: tables.map(|(r, t)| (r.clone(), t.rows.clone())).collect(),
+            tables: tables.map(|(r, t)| (r.clone(), t.rows().clone())).collect(),
         }
     }
 
     /// All later changes of all resources, for the server's own controllers.
     pub fn feed(&self) -> mpsc::UnboundedReceiver<Arc<Change>> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        self.state.lock().feeds.push(sender);
+        self.shared.state.lock().feeds.push(sender);
         receiver
     }
 
     /// The revision of the last write.
     pub fn revision(&self) -> u64 {
-        self.state.lock().revision
+        self.shared.state.lock().revision
     }
 
     pub fn get(&self, resource: &GroupResource, key: &str) -> Option<Arc<Object>> {
-        self.state.lock().tables.get(resource)?.rows.get(key).cloned()
+        self.shared.state.lock().get(resource, key).cloned()
     }
 
     /// The objects of a resource, of one namespace or (empty) of all, and the revision at which this is true.
     pub fn list(&self, resource: &GroupResource, namespace: &str) -> (Vec<Arc<Object>>, u64) {
-        let state = self.state.lock();
-        let objects = state
-            .tables
-            .get(resource)
-            .map(|table| select(&table.rows, namespace))
-            .unwrap_or_default();
-        (objects, state.revision)
+        let scope = Scope {
+            namespace,
+            ..Scope::default()
+        };
+        let (objects, _, revision) = self.page(resource, scope);
+        (objects, revision)
     }
 
-    /// As [`Store::list`], but at an earlier revision, by undoing what history tells.
-    pub fn list_at(
+    /// A portion of the objects, how many follow, and the revision at which this is true.
+    pub fn page(&self, resource: &GroupResource, scope: Scope<'_>) -> (Vec<Arc<Object>>, usize, u64) {
+        let state = self.shared.state.lock();
+        let table = state.tables.get(resource);
+        let (objects, rest) = table.map(|table| table.select(scope)).unwrap_or_default();
+        (objects, rest, state.revision)
+    }
+
+    /// As [`Store::page`], but at an earlier revision, by undoing what history tells.
+    pub fn page_at(
         &self,
         resource: &GroupResource,
-        namespace: &str,
+        scope: Scope<'_>,
         revision: u64,
-    ) -> Result<Vec<Arc<Object>>, Expired> {
-        let state = self.state.lock();
-        let Some(table) = state.tables.get(resource) else {
-            return Ok(Vec::new());
-        };
-        if revision < table.floor {
-            return Err(Expired { oldest: table.floor });
+    ) -> Result<(Vec<Arc<Object>>, usize), Expired> {
+        let state = self.shared.state.lock();
+        match state.tables.get(resource) {
+            Some(table) => table.select_at(scope, revision),
+            None if revision < state.start => Err(Expired { oldest: state.start }),
+            None => Ok((Vec::new(), 0)),
         }
-        let mut rows = table.rows.clone();
-        for change in table
-            .history
-            .iter()
-            .rev()
-            .take_while(|c| c.object.revision > revision)
-        {
-            match &change.previous {
-                Some(previous) => rows.insert(previous.key(), previous.clone()),
-                None => rows.remove(&change.object.key()),
-            };
-        }
-        Ok(select(&rows, namespace))
     }
 
     /// The names of all resources that hold objects.
     pub fn resources(&self) -> Vec<GroupResource> {
-        let state = self.state.lock();
-        state
-            .tables
-            .iter()
-            .filter(|(_, t)| !t.rows.is_empty())
-            .map(|(r, _)| r.clone())
-            .collect()
+        let state = self.shared.state.lock();
+        let tables = state.tables.iter().filter(|(_, t)| !t.rows().is_empty());
+        tables.map(|(r, _)| r.clone()).collect()
     }
 
     /// What wakes watchers of a resource after each change.
     pub fn wake(&self, resource: &GroupResource) -> Arc<Notify> {
-        self.state.lock().table(resource).wake.clone()
+        self.shared.state.lock().table(resource).wake.clone()
     }
 
-    /// The changes after `revision`, and the current revision.
-    pub fn since(&self, resource: &GroupResource, revision: u64) -> Result<(Vec<Arc<Change>>, u64), Expired> {
-        let mut state = self.state.lock();
+    /// The next changes after `revision`.
+    pub fn since(&self, resource: &GroupResource, revision: u64) -> Result<Changes, Expired> {
+        let mut state = self.shared.state.lock();
         let current = state.revision;
-        let table = state.table(resource);
-        if revision < table.floor {
-            return Err(Expired { oldest: table.floor });
+        let (changes, more) = state.table(resource).since(revision, PORTION)?;
+        let upto = match changes.last() {
+            Some(last) if more => last.object.revision,
+            _ => current,
+        };
+        Ok(Changes { changes, upto, more })
+    }
+
+    /// Forgets all changes up to `revision`: watches and lists that go back further are told so.
+    pub fn compact(&self, revision: u64) {
+        let mut state = self.shared.state.lock();
+        let revision = revision.min(state.revision);
+        let mut garbage = std::mem::take(&mut state.garbage);
+        for table in state.tables.values_mut() {
+            table.forget_until(revision, &mut garbage);
         }
-        let first = table.history.partition_point(|c| c.object.revision <= revision);
-        Ok((table.history.range(first..).cloned().collect(), current))
+        state.start = state.start.max(revision);
+        if self.shared.engine.collects_garbage() {
+            state.garbage = garbage;
+        }
     }
 
     /// Does one write and tells the new version of the object.
     pub async fn commit(&self, write: Write) -> Result<Arc<Object>, CommitError> {
-        let _turn = self.writer.lock().await;
-        let (previous, revision) = {
-            let state = self.state.lock();
-            let previous = state
-                .tables
-                .get(&write.resource)
-                .and_then(|t| t.rows.get(&write.key))
-                .cloned();
-            (previous, state.revision + 1)
-        };
-        match (write.expect, &previous) {
-            (Expect::Absent, Some(_)) => return Err(CommitError::Exists),
-            (Expect::Revision(expected), Some(found)) if found.revision != expected => {
-                return Err(CommitError::Changed);
-            }
-            (Expect::Revision(_), None) => return Err(CommitError::Changed),
-            _ => {}
-        }
-        let object = Arc::new(Object::freeze(write.value, revision));
-        let kind = match (write.delete, &previous) {
-            (true, _) => ChangeKind::Deleted,
-            (false, None) => ChangeKind::Added,
-            (false, Some(_)) => ChangeKind::Modified,
-        };
-        let stored = (!write.delete).then(|| object.clone());
-        let row = Row {
-            resource: write.resource.clone(),
-            key: write.key,
-            revision,
-            object: stored,
-        };
-        self.engine
-            .append(std::slice::from_ref(&row))
-            .await
-            .map_err(CommitError::Engine)?;
-        self.publish(
-            row,
-            Change {
-                kind,
-                resource: write.resource,
-                object: object.clone(),
-                previous,
-            },
-        );
-        Ok(object)
+        self.shared.clone().commit(write).await
     }
-
-    fn publish(&self, row: Row, change: Change) {
-        let change = Arc::new(change);
-        let mut state = self.state.lock();
-        state.revision = row.revision;
-        state.feeds.retain(|feed| feed.send(change.clone()).is_ok());
-        let table = state.table(&row.resource);
-        match row.object {
-            Some(object) => table.rows.insert(row.key, object),
-            None => table.rows.remove(&row.key),
-        };
-        table.record(change, self.history);
-        table.wake.notify_waiters();
-    }
-}
-
-fn select(rows: &Rows, namespace: &str) -> Vec<Arc<Object>> {
-    if namespace.is_empty() {
-        return rows.values().cloned().collect();
-    }
-    // '0' follows '/', so this is the range of all keys that start with "namespace/".
-    let (from, to) = (format!("{namespace}/"), format!("{namespace}0"));
-    let range = (Bound::Included(from.as_str()), Bound::Excluded(to.as_str()));
-    rows.range::<str, _>(range)
-        .map(|(_, object)| object.clone())
-        .collect()
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{Answer, Call, Page, convert};
 use crate::http::status::{ApiError, ApiResult};
 use crate::selector::{FieldSelector, LabelSelector};
-use crate::storage::Object;
+use crate::storage::{Object, Scope};
 
 /// The selectors of a request, checked.
 pub(crate) struct Selection {
@@ -106,16 +106,16 @@ pub(crate) fn get(call: &Call<'_>) -> ApiResult<Answer> {
     })
 }
 
-/// Where a list goes on: the revision it shows and the last key that was told.
+/// Where a list goes on: the revision it shows (none: whatever there is by then) and the last key that was told.
 struct Continue {
-    revision: u64,
+    revision: Option<u64>,
     after: String,
 }
 
 impl Continue {
     fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode(
-            json!({"v": "meta.k8s.io/v1", "rv": self.revision, "start": format!("{}\u{0}", self.after)})
+            json!({"v": "meta.k8s.io/v1", "rv": self.revision.map_or(json!(-1), Value::from), "start": format!("{}\u{0}", self.after)})
                 .to_string(),
         )
     }
@@ -130,26 +130,45 @@ impl Continue {
             .decode(token.trim_end_matches('='))
             .map_err(|_| broken())?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|_| broken())?;
-        let (revision, start) = (value["rv"].as_u64(), value["start"].as_str());
+        let (revision, start) = (value["rv"].as_i64(), value["start"].as_str());
         let (Some(revision), Some(start)) = (revision, start) else {
             return Err(broken());
         };
         Ok(Self {
-            revision,
+            revision: u64::try_from(revision).ok(),
             after: start.trim_end_matches('\u{0}').to_owned(),
         })
     }
 }
 
-/// The objects of the path's scope at the revision that the query wants.
-fn snapshot(call: &Call<'_>, token: Option<&Continue>) -> ApiResult<(Vec<Arc<Object>>, u64)> {
+/// Objects, how many follow in the same scope, and the revision at which this is true.
+type Portion = (Vec<Arc<Object>>, usize, u64);
+
+/// The objects of the path's scope at the revision that the query wants: behind the last one told, at most `limit` (0: all).
+fn snapshot(call: &Call<'_>, token: Option<&Continue>, limit: usize) -> ApiResult<Portion> {
     let (store, query) = (&call.inner.store, &call.request.query);
-    let (table, namespace) = (&call.served.resource.store, &call.request.namespace);
-    if let Some(token) = token {
-        let objects = store
-            .list_at(table, namespace, token.revision)
-            .map_err(|_| ApiError::expired_continue())?;
-        return Ok((objects, token.revision));
+    let table = &call.served.resource.store;
+    let scope = Scope {
+        namespace: &call.request.namespace,
+        after: token.map_or("", |token| &token.after),
+        limit,
+    };
+    match token {
+        None => {}
+        Some(Continue { revision: None, .. }) => return Ok(store.page(table, scope)),
+        Some(Continue {
+            revision: Some(revision),
+            after,
+        }) => {
+            let going_on = || Continue {
+                revision: None,
+                after: after.clone(),
+            };
+            let (objects, rest) = store
+                .page_at(table, scope, *revision)
+                .map_err(|_| ApiError::expired_continue(&going_on().encode()))?;
+            return Ok((objects, rest, *revision));
+        }
     }
     let wanted = query.revision()?.unwrap_or(0);
     let matching = query.get("resourceVersionMatch");
@@ -159,12 +178,12 @@ fn snapshot(call: &Call<'_>, token: Option<&Continue>) -> ApiResult<(Vec<Arc<Obj
     }
     match matching {
         "Exact" => {
-            let objects = store
-                .list_at(table, namespace, wanted)
-                .map_err(|expired| ApiError::expired(wanted, &expired))?;
-            Ok((objects, wanted))
+            let (objects, rest) = store
+                .page_at(table, scope, wanted)
+                .map_err(|_| ApiError::expired_list())?;
+            Ok((objects, rest, wanted))
         }
-        _ => Ok(store.list(table, namespace)),
+        _ => Ok(store.page(table, scope)),
     }
 }
 
@@ -180,25 +199,26 @@ pub(crate) async fn list(call: &Call<'_>) -> ApiResult<Answer> {
         }
         token => Some(Continue::decode(token)?),
     };
-    let (objects, revision) = snapshot(call, token.as_ref())?;
-    let mut objects = selection.filter(call, objects).await?;
-    if let Some(token) = &token {
-        objects.retain(|object| *object.key() > *token.after);
-    }
     let limit = query.number("limit")?.unwrap_or(0) as usize;
+    let everything = selection.is_everything();
+    let (objects, mut rest, revision) = snapshot(call, token.as_ref(), if everything { limit } else { 0 })?;
+    let mut objects = selection.filter(call, objects).await?;
+    if limit > 0 && objects.len() > limit {
+        rest = objects.len() - limit;
+        objects.truncate(limit);
+    }
     let mut page = Page {
         objects,
         revision,
         next: None,
         remaining: None,
     };
-    if limit > 0 && page.objects.len() > limit {
-        let rest = page.objects.split_off(limit);
+    if rest > 0 {
         // Upstream does not count what a selector would have to look through.
-        page.remaining = selection.is_everything().then_some(rest.len());
+        page.remaining = everything.then_some(rest);
         page.next = page.objects.last().map(|last| {
             Continue {
-                revision,
+                revision: Some(revision),
                 after: last.key().into(),
             }
             .encode()

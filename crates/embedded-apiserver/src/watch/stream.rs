@@ -198,21 +198,28 @@ impl Watch {
 
     /// What happened since the cursor, as lines.
     async fn read(&mut self) -> ApiResult<Bytes> {
-        let store = &self.writer.inner.store;
-        let (changes, revision) = store
-            .since(&self.writer.served.resource.store, self.cursor)
-            .map_err(|expired| ApiError::expired(self.cursor, &expired))?;
         let mut into = BytesMut::new();
-        for change in &changes {
-            if self.request.namespace.is_empty() || *change.object.namespace == *self.request.namespace {
-                self.tell(change, &mut into).await?;
+        loop {
+            let portion = self
+                .writer
+                .inner
+                .store
+                .since(&self.writer.served.resource.store, self.cursor)
+                .map_err(|expired| ApiError::expired(self.cursor, &expired))?;
+            for change in &portion.changes {
+                if self.request.namespace.is_empty() || *change.object.namespace == *self.request.namespace {
+                    self.tell(change, &mut into).await?;
+                }
+            }
+            self.cursor = portion.upto.max(self.cursor);
+            if !into.is_empty() {
+                self.told = self.cursor;
+            }
+            // What is told already goes out before the next portion.
+            if !into.is_empty() || !portion.more {
+                return Ok(into.freeze());
             }
         }
-        self.cursor = revision.max(self.cursor);
-        if !into.is_empty() {
-            self.told = self.cursor;
-        }
-        Ok(into.freeze())
     }
 
     /// A change as the selectors show it: entering them is an addition, leaving them a deletion.
