@@ -90,7 +90,8 @@ pub async fn serve(
             return Err(Error::config(format!("--{controller}-concurrency"), reason));
         }
     }
-    if flags.webhook_port != 0 && !manager.admission().kinds().is_empty() {
+    let hooked = !manager.admission().kinds().is_empty() || !manager.conversions().definitions().is_empty();
+    if flags.webhook_port != 0 && hooked {
         manager.serve_webhooks(WebhookServer::new(webhook_options(name, &own_namespace, flags)));
     }
     let pages = diagnostics::Pages {

@@ -78,7 +78,7 @@ pub mod workload;
 mod writes;
 
 pub use context::Context;
-pub use controller::{Controller, Reconciler, owners_of_kind};
+pub use controller::{Controller, Reconciler, Waker, owners_of_kind};
 pub use error::{Class, Classify, Disconnected, Error, Failure, Next, describe};
 pub use events::{Event, EventType};
 pub use external::{External, ForeignKind};

@@ -33,7 +33,10 @@ use crate::{
     metrics::Metrics,
     ring::Ring,
     store::Stores,
-    webhook::{self, Admission, Defaulter, Validator, WebhookServer},
+    webhook::{
+        self, Admission, Defaulter, Validator, WebhookServer,
+        conversion::{Conversion, Conversions},
+    },
     workload::Workloads,
 };
 
@@ -95,6 +98,7 @@ type Background = Box<dyn FnOnce(Context) -> BoxFuture<'static, ()> + Send>;
 pub struct Manager {
     shared: Arc<Shared>,
     admission: Admission,
+    conversions: Conversions,
     controllers: Vec<Box<dyn AnyController>>,
     background: Vec<(String, Background)>,
     webhook_server: Option<WebhookServer>,
@@ -155,7 +159,17 @@ impl Manager {
         self.admission.set_validator::<K>(validator);
     }
 
-    /// Serves the registered admission over HTTPS.
+    /// Adds the conversions between the versions of a kind.
+    pub fn conversion(&mut self, conversion: Conversion) {
+        self.conversions.add(conversion);
+    }
+
+    /// The conversions as functions, for an API server in the same process.
+    pub fn conversions(&self) -> Conversions {
+        self.conversions.clone()
+    }
+
+    /// Serves the registered admission and conversions over HTTPS.
     pub fn serve_webhooks(&mut self, server: WebhookServer) {
         self.webhook_server = Some(server);
     }
@@ -280,10 +294,11 @@ impl Manager {
                 .run(shared.client.clone(), shared.cancel.clone()),
         );
         if let Some(server) = self.webhook_server {
-            let (admission, shared, shutdown) = (self.admission, shared.clone(), shutdown.clone());
+            let (admission, conversions) = (self.admission, self.conversions);
+            let (shared, shutdown) = (shared.clone(), shutdown.clone());
             let failure = failure.clone();
             shared.clone().spawn(async move {
-                if let Err(error) = server.run(admission, shared).await {
+                if let Err(error) = server.run(admission, conversions, shared).await {
                     tracing::error!(%error, "the webhook server ended");
                     *failure.lock() = Some(error);
                     shutdown.cancel();

@@ -3,6 +3,7 @@
 //! Nothing runs here; see `runner`.
 
 mod runner;
+mod waker;
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
@@ -12,6 +13,7 @@ use kube::api::DynamicObject;
 
 use runner::Belonging;
 pub(crate) use runner::{Primary, Runner};
+pub use waker::Waker;
 
 use crate::{
     context::Context,
@@ -123,6 +125,14 @@ impl<K: Kind> Controller<K> {
     /// Makes the store of a kind available without being woken by it.
     pub fn reads<W: Kind>(mut self) -> Self {
         self.declares.push(Box::new(|stores| drop(stores.declare::<W>())));
+        self
+    }
+
+    /// Is woken from outside of the API too.
+    pub fn woken_by(mut self, waker: &Waker) -> Self {
+        let waker = waker.clone();
+        self.wires
+            .push(Box::new(move |_, queue| waker.attach(queue.clone())));
         self
     }
 

@@ -17,7 +17,7 @@ use crate::{
     metrics::Metrics,
     ring::Ring,
     store::Stores,
-    webhook::Admission,
+    webhook::{Admission, conversion::Conversions},
     workload::{HttpConnector, ProbeSettings, WorkloadConnector, Workloads},
 };
 
@@ -154,6 +154,7 @@ impl Builder {
         Ok(Manager {
             shared: Arc::new(shared),
             admission,
+            conversions: Conversions::default(),
             controllers: Vec::new(),
             background: Vec::new(),
             webhook_server: None,

@@ -6,6 +6,9 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference, ValidatingWebhook,
     ValidatingWebhookConfiguration, WebhookClientConfig,
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    self as definition, CustomResourceConversion, WebhookConversion,
+};
 use kube::api::ObjectMeta;
 
 use super::AdmittedKind;
@@ -53,6 +56,25 @@ impl Names {
         ["", ".svc", ".svc.cluster.local"]
             .map(|suffix| format!("{service}{suffix}"))
             .into()
+    }
+
+    /// How the definition of a kind with several versions says who converts its objects.
+    pub fn conversion(&self) -> CustomResourceConversion {
+        CustomResourceConversion {
+            strategy: "Webhook".to_owned(),
+            webhook: Some(WebhookConversion {
+                client_config: Some(definition::WebhookClientConfig {
+                    service: Some(definition::ServiceReference {
+                        name: self.service(),
+                        namespace: self.namespace.clone(),
+                        path: Some("/convert".to_owned()),
+                        port: None,
+                    }),
+                    ..definition::WebhookClientConfig::default()
+                }),
+                conversion_review_versions: vec!["v1".to_owned()],
+            }),
+        }
     }
 
     fn client(&self, path: String) -> WebhookClientConfig {

@@ -1,4 +1,5 @@
-//! Keeps the authority's certificate in the webhook configurations, also after somebody applied a manifest without it.
+//! Keeps the authority's certificate in the webhook configurations and in the definitions whose objects are converted,
+//! also after somebody applied a manifest without it.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use k8s_openapi::{
     api::admissionregistration::v1::{
         MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
     },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api,
@@ -17,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::{
     error::describe,
+    external::Definition,
     key::{Key, Kind},
     manager::Shared,
     store::Stores,
@@ -85,6 +88,55 @@ pub(super) async fn inject<C: Configuration>(shared: &Shared, names: &[String], 
                 complete = false;
                 tracing::warn!(%kind, name, error = %describe(&error), "certificate authority cannot be injected yet");
             }
+        }
+    }
+    complete
+}
+
+/// Wakes `changed` whenever one of the named definitions changes.
+pub(super) fn follow_definitions(stores: &Stores, names: &[String], changed: &Arc<Notify>) {
+    if names.is_empty() {
+        return;
+    }
+    let (names, changed) = (names.to_vec(), changed.clone());
+    stores.declare::<Definition>().on_change(true, move |delta| {
+        if names.contains(&delta.key.name) {
+            changed.notify_one();
+        }
+    });
+}
+
+/// Brings the named definitions up to date; true if all are. They are read one by one: the watch has their metadata only.
+pub(super) async fn inject_definitions(shared: &Shared, names: &[String], bundle: &str) -> bool {
+    let api: Api<CustomResourceDefinition> = Api::all(shared.client.clone());
+    let mut complete = true;
+    for name in names {
+        let found = match api.get_opt(name).await {
+            Ok(found) => found,
+            Err(error) => {
+                complete = false;
+                tracing::warn!(name, error = %describe(&error), "a definition cannot be read");
+                continue;
+            }
+        };
+        let conversion = found.and_then(|found| found.spec.conversion);
+        let client = conversion
+            .and_then(|conversion| conversion.webhook)
+            .and_then(|webhook| webhook.client_config);
+        let wanted = ByteString(bundle.as_bytes().to_vec());
+        if client.is_none_or(|client| client.ca_bundle.as_ref() == Some(&wanted)) {
+            continue;
+        }
+        let patch =
+            json!({ "spec": { "conversion": { "webhook": { "clientConfig": { "caBundle": wanted } } } } });
+        let result = api
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await;
+        let outcome = if result.is_ok() { "success" } else { "error" };
+        shared.metrics.wrote("CustomResourceDefinition", "patch", outcome);
+        if let Err(error) = result {
+            complete = false;
+            tracing::warn!(name, error = %describe(&error), "certificate authority cannot be injected yet");
         }
     }
     complete

@@ -1,4 +1,4 @@
-//! Admission: defaults and validation of kinds, as functions and over HTTPS.
+//! Admission: defaults and validation of kinds, as functions and over HTTPS; and [`conversion`] between their versions.
 //!
 //! A kind has a [`Defaulter`] and a [`Validator`]; [`Admission`] finds and calls them, whether the request comes from an
 //! API server in the same process or over the network ([`WebhookServer`]).
@@ -6,6 +6,7 @@
 mod admission;
 mod certificate;
 pub mod configuration;
+pub mod conversion;
 mod inject;
 mod server;
 

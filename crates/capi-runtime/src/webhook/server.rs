@@ -1,4 +1,4 @@
-//! The HTTPS server in front of admission.
+//! The HTTPS server in front of admission and conversion.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     Admission,
     certificate::{Serving, authority},
+    conversion::Conversions,
     inject,
 };
 use crate::{
@@ -60,7 +61,13 @@ impl WebhookServer {
         Self { options }
     }
 
-    pub(crate) async fn run(self, admission: Admission, shared: Arc<Shared>) -> Result<(), Error> {
+    pub(crate) async fn run(
+        self,
+        admission: Admission,
+        conversions: Conversions,
+        shared: Arc<Shared>,
+    ) -> Result<(), Error> {
+        let definitions = conversions.definitions();
         crate::transport::install_crypto();
         let serving = Arc::new(Serving::default());
         let mut tls = ServerConfig::builder()
@@ -69,8 +76,13 @@ impl WebhookServer {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let listener = pages::listen(self.options.address).await?;
         let handler = pages::handler(move |request| {
-            let admission = admission.clone();
-            async move { review(&admission, request).await }
+            let (admission, conversions) = (admission.clone(), conversions.clone());
+            async move {
+                match request.uri().path() {
+                    "/convert" => convert(&conversions, &request),
+                    _ => review(&admission, request).await,
+                }
+            }
         });
         let served = pages::serve(
             listener,
@@ -91,20 +103,26 @@ impl WebhookServer {
                 tokio::select! {
                     biased;
                     () = served => Ok(()),
-                    result = self.keep_certificates(&shared, &serving) => result,
+                    result = self.keep_certificates(&shared, &serving, &definitions) => result,
                 }
             }
         }
     }
 
     /// Renews the serving certificate and repairs the configurations, for ever.
-    async fn keep_certificates(&self, shared: &Shared, serving: &Serving) -> Result<(), Error> {
+    async fn keep_certificates(
+        &self,
+        shared: &Shared,
+        serving: &Serving,
+        definitions: &[String],
+    ) -> Result<(), Error> {
         let WebhookOptions {
             mutating, validating, ..
         } = &self.options;
         let changed = Arc::new(Notify::new());
         inject::follow::<MutatingWebhookConfiguration>(&shared.stores, mutating, &changed);
         inject::follow::<ValidatingWebhookConfiguration>(&shared.stores, validating, &changed);
+        inject::follow_definitions(&shared.stores, definitions, &changed);
         let mut issued = None;
         loop {
             let authority = authority(shared, &self.options.secret).await?;
@@ -118,7 +136,8 @@ impl WebhookServer {
             let complete =
                 inject::inject::<MutatingWebhookConfiguration>(shared, mutating, &authority.bundle).await
                     & inject::inject::<ValidatingWebhookConfiguration>(shared, validating, &authority.bundle)
-                        .await;
+                        .await
+                    & inject::inject_definitions(shared, definitions, &authority.bundle).await;
             let pause = if complete { CHECK_INTERVAL } else { RETRY_INTERVAL };
             tokio::select! {
                 biased;
@@ -126,6 +145,14 @@ impl WebhookServer {
                 () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+}
+
+/// Answers one ConversionReview.
+fn convert(conversions: &Conversions, request: &Request<Bytes>) -> Page {
+    match serde_json::from_slice(request.body()) {
+        Ok(review) => pages::json(&conversions.review(&review)),
+        Err(error) => pages::text(StatusCode::BAD_REQUEST, format!("no ConversionReview: {error}")),
     }
 }
 
