@@ -6,7 +6,7 @@ UNIFY  := -p unify
 ARGS   ?=
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: quickstart test sim lint crds build test-envtest test-envtest-all test-embedded test-embedded-all bench-scale bench-apiserver test-power test-embedded-restarts e2e-openstack test-readers test-etcd conformance ci help
+.PHONY: quickstart test sim lint crds release-manifests test-deployed build test-envtest test-envtest-all test-embedded test-embedded-all bench-scale bench-apiserver test-power test-embedded-restarts e2e-openstack test-readers test-etcd conformance ci help
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -29,9 +29,14 @@ sim: ## The simulations at length: 100 runs from one seed compared, 100 seeds, 5
 	SIM_CRASH=all $(CARGO) test -p e2e $(UNIFY) --test crash
 	SIM_SEEDS=5 $(CARGO) test -p e2e $(UNIFY) --test crash
 
-crds: ## Writes deploy/*/crds from the Rust types
+crds: ## Writes what is generated of deploy/: definitions, webhook configurations, permissions, Deployments
 	$(CARGO) build -p e2e --bin crdgen $(UNIFY)
 	target/debug/crdgen deploy
+
+RELEASE ?= target/release-manifests
+release-manifests: ## Writes metadata and components of all providers as clusterctl reads them (RELEASE=folder)
+	$(CARGO) build -p e2e --bin crdgen $(UNIFY)
+	target/debug/crdgen release $(RELEASE)
 
 build:
 	$(CARGO) build --workspace
@@ -43,6 +48,12 @@ test-envtest: build ## On the real kube-apiserver, each provider its own process
 
 test-envtest-all: build ## The whole life of a highly available cluster on the real kube-apiserver: every scene of e2e/whole-life
 	hack/envtest/run e2e/real-apiserver whole-life
+
+test-deployed: build ## What is shipped, as it is shipped: installed by capictl, own ServiceAccounts, RBAC, Services, two replicas (needs root)
+	e2e/deployed
+	e2e/deployed rbac
+	e2e/deployed installation
+	CLUSTERS=10 SECONDS_OF_KILLS=120 e2e/deployed kill
 
 test-embedded: build ## The life cycle on the embedded API server, driven by kubectl
 	e2e/embedded
@@ -67,8 +78,9 @@ test-power: ## Power cuts at every sync of 10,000 writes, and 20 kills of the em
 	POWER_CUTS=all $(CARGO) test -p embedded-apiserver $(UNIFY) --lib -- --nocapture power
 	KILLS=20 $(CARGO) test -p embedded-apiserver $(UNIFY) --test kills -- --nocapture
 
-e2e-openstack: build ## A cluster on a real OpenStack control plane (e2e/openstack/README.md)
-	e2e/openstack/run
+e2e-openstack: build ## Clusters and trouble on a real OpenStack control plane (PARTS="scale"; e2e/openstack/README.md)
+	$(CARGO) build -p e2e $(UNIFY) --bin openstack_guests
+	e2e/openstack/run $(PARTS)
 
 test-readers: ## Rendered bootstrap data before kubeadm (built from its Go module) and cloud-init (where it is installed)
 	KUBEADM=$$(hack/kubeadm/build) $(CARGO) test -p bootstrap-kubeadm $(UNIFY) --test readers
@@ -76,8 +88,8 @@ test-readers: ## Rendered bootstrap data before kubeadm (built from its Go modul
 test-etcd: ## One suite on the imitation of etcd and on real etcd processes
 	PATH=$$(hack/envtest/build):$$PATH hack/count-skips $(CARGO) test -p e2e $(UNIFY) --test etcd
 
-conformance: build ## One suite on the embedded API server and on the real one
-	hack/envtest/run sh -c 'CONFORMANCE_KUBECONFIG=$$KUBECONFIG exec $(CARGO) test -p embedded-apiserver $(UNIFY) --test conformance --test kubectl'
+conformance: build ## The embedded API server and the real one: one suite, a thousand broken requests, kubectl
+	hack/envtest/run sh -c 'CONFORMANCE_KUBECONFIG=$$KUBECONFIG $(CARGO) test -p embedded-apiserver $(UNIFY) --test conformance --test kubectl --test fuzz && e2e/kubectl-parity'
 	ENVTEST_APISERVER_FLAGS=--watch-cache=false ENVTEST_CONTROLLERS=0 \
 	  hack/envtest/run sh -c 'COMPACTION_KUBECONFIG=$$KUBECONFIG exec $(CARGO) test -p embedded-apiserver $(UNIFY) --test compaction'
 
