@@ -10,7 +10,7 @@ use kube::{
 };
 use seams::{Clock as _, SystemClock};
 
-use crate::{describe, kubeconfig, quickstart};
+use crate::{describe, generate, init, kubeconfig, quickstart};
 
 /// Cluster API in Rust: bring clusters up, look into them.
 #[derive(Debug, Parser)]
@@ -24,12 +24,100 @@ pub struct Args {
 enum Command {
     /// Start an API server with all providers in this process and bring up a first cluster
     Quickstart(QuickstartArgs),
+    /// Install providers
+    Init(InitArgs),
+    /// Delete providers
+    Delete(DeleteArgs),
+    /// Make manifests from templates
+    #[command(subcommand)]
+    Generate(Generate),
     /// Say why something is not ready
     #[command(subcommand)]
     Describe(Describe),
     /// Fetch something of a cluster
     #[command(subcommand)]
     Get(Get),
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
+struct InitArgs {
+    #[command(subcommand)]
+    command: Option<InitCommand>,
+    #[command(flatten)]
+    selection: init::Selection,
+    #[command(flatten)]
+    source: init::Source,
+    #[command(flatten)]
+    options: init::Options,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+enum InitCommand {
+    /// Print the images of the providers that would be installed
+    ListImages {
+        #[command(flatten)]
+        selection: init::Selection,
+        #[command(flatten)]
+        source: init::Source,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+struct DeleteArgs {
+    #[command(flatten)]
+    selection: init::Selection,
+    /// Delete all providers
+    #[arg(long)]
+    all: bool,
+    /// Delete their CustomResourceDefinitions too; refused while there are objects of their kinds
+    #[arg(long)]
+    include_crd: bool,
+    /// Delete their namespaces with everything in them too
+    #[arg(long)]
+    include_namespace: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+enum Generate {
+    /// The manifest of a cluster, from the template of an infrastructure provider
+    Cluster {
+        #[command(flatten)]
+        args: generate::ClusterArgs,
+        #[command(flatten)]
+        source: init::Source,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// The objects of a provider
+    Provider {
+        #[command(flatten)]
+        selection: init::Selection,
+        #[command(flatten)]
+        source: init::Source,
+        /// Namespace to run it in instead of its own
+        #[arg(long, short = 'n')]
+        target_namespace: Option<String>,
+        /// Leave variables as they are
+        #[arg(long)]
+        raw: bool,
+        /// Print what there is to know of it instead
+        #[arg(long)]
+        describe: bool,
+    },
+    /// Any text with its variables replaced
+    Yaml {
+        /// File to read, - for standard input
+        #[arg(long, default_value = "-")]
+        from: PathBuf,
+        /// Print the variables only
+        #[arg(long)]
+        list_variables: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,15 +145,22 @@ enum Get {
     },
 }
 
-/// Which management cluster, and where in it.
+/// Which management cluster.
 #[derive(Debug, ClapArgs)]
-struct Target {
+struct Connection {
     /// Path of the kubeconfig of the management cluster [default: $KUBECONFIG, then ~/.kube/config]
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
     /// Context in the kubeconfig
     #[arg(long = "kubeconfig-context", visible_alias = "context")]
     context: Option<String>,
+}
+
+/// Which management cluster, and where in it.
+#[derive(Debug, ClapArgs)]
+struct Target {
+    #[command(flatten)]
+    connection: Connection,
     /// Namespace of the Cluster [default: the context's, then "default"]
     #[arg(long, short)]
     namespace: Option<String>,
@@ -107,6 +202,35 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match args.command {
             Command::Quickstart(args) => quickstart::run(args).await,
+            Command::Init(args) => {
+                let text = match args.command {
+                    Some(InitCommand::ListImages { selection, source }) => {
+                        init::list_images(&selection, &source)?
+                    }
+                    None => {
+                        let (client, _) = open(args.connection).await?;
+                        init::init(client, &args.selection, &args.source, &args.options).await?
+                    }
+                };
+                print(&text);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Delete(args) => {
+                let (client, _) = open(args.connection).await?;
+                let DeleteArgs {
+                    selection,
+                    all,
+                    include_crd,
+                    include_namespace,
+                    ..
+                } = args;
+                print(&init::delete(client, &selection, all, include_crd, include_namespace).await?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Generate(command) => {
+                print(&generated(command).await?);
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Describe(Describe::Cluster {
                 name,
                 show_all,
@@ -127,7 +251,31 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     })
 }
 
+async fn generated(command: Generate) -> anyhow::Result<String> {
+    match command {
+        Generate::Cluster { args, source, target } => {
+            let namespace = target.namespace.clone().unwrap_or_else(|| "default".to_owned());
+            let client = async || Ok(open(target.connection).await?.0);
+            generate::cluster(&args, &source, &namespace, client).await
+        }
+        Generate::Provider {
+            selection,
+            source,
+            target_namespace,
+            raw,
+            describe,
+        } => generate::provider(&selection, &source, target_namespace.as_deref(), raw, describe),
+        Generate::Yaml { from, list_variables } => generate::yaml(&from, list_variables),
+    }
+}
+
 async fn connect(target: Target) -> anyhow::Result<(Client, String)> {
+    let (client, default) = open(target.connection).await?;
+    Ok((client, target.namespace.unwrap_or(default)))
+}
+
+/// A client of the management cluster, and the namespace of its context.
+async fn open(target: Connection) -> anyhow::Result<(Client, String)> {
     // Another crate may have set it already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = KubeConfigOptions {
@@ -143,9 +291,7 @@ async fn connect(target: Target) -> anyhow::Result<(Client, String)> {
         None => Config::from_kubeconfig(&options).await,
     }
     .context("cannot tell which management cluster to ask; set KUBECONFIG or --kubeconfig")?;
-    let namespace = target
-        .namespace
-        .unwrap_or_else(|| config.default_namespace.clone());
+    let namespace = config.default_namespace.clone();
     Ok((
         Client::try_from(config).context("cannot set up the connection")?,
         namespace,
