@@ -42,6 +42,8 @@ pub struct NodeRegistration {
     pub taints: Option<Vec<Value>>,
     /// Labels given through the kubelet's `node-labels` argument.
     pub labels: BTreeMap<String, String>,
+    /// The kubelet's `provider-id` argument, without the quotes that its service file is read with.
+    pub provider_id: Option<String>,
 }
 
 /// The two things kubeadm does.
@@ -169,6 +171,7 @@ pub fn parse(
             .get("ClusterConfiguration")
             .ok_or("it holds no document of kind ClusterConfiguration")?;
         check_kubernetes_version(cluster, host.kubernetes_version)?;
+        check_networking(cluster)?;
         Mode::Init {
             cluster: cluster.clone(),
         }
@@ -255,9 +258,35 @@ fn check_kubernetes_version(cluster: &Value, want: Option<&str>) -> Result<(), S
     }
 }
 
+/// kubeadm refuses subnets that are none.
+fn check_networking(cluster: &Value) -> Result<(), String> {
+    let is_subnet = |text: &str| {
+        let Some((address, length)) = text.split_once('/') else {
+            return false;
+        };
+        let address = address.parse::<std::net::IpAddr>();
+        let bits = address.map(|address| if address.is_ipv4() { 32 } else { 128 });
+        bits.is_ok_and(|bits| length.parse::<u8>().is_ok_and(|length| length <= bits))
+    };
+    for field in ["podSubnet", "serviceSubnet"] {
+        let subnets = cluster
+            .pointer(&format!("/networking/{field}"))
+            .and_then(Value::as_str);
+        let subnets = subnets.filter(|subnets| !subnets.is_empty());
+        let wrong = subnets.and_then(|subnets| subnets.split(',').find(|subnet| !is_subnet(subnet)));
+        if let Some(wrong) = wrong {
+            return Err(format!(
+                "ClusterConfiguration.networking.{field}: `{wrong}` is no subnet such as 192.168.0.0/16"
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn registration(version: ApiVersion, document: &Value) -> NodeRegistration {
     let registration = document.get("nodeRegistration").unwrap_or(&Value::Null);
-    let labels = argument(version, registration.get("kubeletExtraArgs"), "node-labels").unwrap_or_default();
+    let kubelet = |name| argument(version, registration.get("kubeletExtraArgs"), name);
+    let labels = kubelet("node-labels").unwrap_or_default();
     NodeRegistration {
         name: registration
             .get("name")
@@ -270,6 +299,7 @@ fn registration(version: ApiVersion, document: &Value) -> NodeRegistration {
             .filter_map(|label| label.trim().split_once('='))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect(),
+        provider_id: kubelet("provider-id").map(|id| id.replace(['\'', '"'], "")),
     }
 }
 

@@ -53,6 +53,8 @@ pub enum GuestError {
 pub struct Host<'a> {
     /// Its host name, as given by the infrastructure: the DevMachine's name.
     pub name: &'a str,
+    /// What the infrastructure calls it, cloud-init's `instance_id`: the DevMachine's name again.
+    pub instance_id: &'a str,
     /// The Kubernetes version of its image, with the leading `v`: the Machine's `spec.version`.
     pub kubernetes_version: Option<&'a str>,
 }
@@ -73,7 +75,7 @@ impl BootstrapData {
             return Err(GuestError::Format(format.to_owned()));
         }
         let text = std::str::from_utf8(value).map_err(|_| GuestError::NotText)?;
-        let rendered = jinja::render(text, &jinja::instance_data(host.name, host.name))?;
+        let rendered = jinja::render(text, &jinja::instance_data(host.name, host.instance_id))?;
         let config = cloud_config::parse(&rendered)?;
         let command = kubeadm::find_command(&config.commands)?;
         let file = config

@@ -16,6 +16,7 @@ const HASH: &str = "sha256:00000000000000000000000000000000000000000000000000000
 fn parse(text: &str) -> Result<BootstrapData, String> {
     let host = Host {
         name: "dev-1",
+        instance_id: "dev-1",
         kubernetes_version: Some("v1.35.0"),
     };
     BootstrapData::parse(text.as_bytes(), Some("cloud-config"), host).map_err(|error| error.to_string())
@@ -173,6 +174,7 @@ fn data_that_does_not_make_a_node_is_refused() {
     }
     let host = Host {
         name: "dev-1",
+        instance_id: "dev-1",
         kubernetes_version: None,
     };
     let got = BootstrapData::parse(b"{}", Some("ignition"), host)
@@ -198,6 +200,7 @@ fn an_old_configuration_version_is_refused_by_a_new_kubeadm() {
     let text = text.replace(list, "");
     let host = Host {
         name: "dev-1",
+        instance_id: "dev-1",
         kubernetes_version: Some("v1.37.0"),
     };
     let got = BootstrapData::parse(text.as_bytes(), None, host)
@@ -418,4 +421,19 @@ fn a_discovery_file_is_followed() {
             .unwrap_err()
             .contains("`/etc/x` is not in write_files")
     );
+}
+
+#[test]
+fn the_kubelet_calls_the_machine_as_its_infrastructure_does() {
+    let labels = "        - name: node-labels\n";
+    let id = "        - name: provider-id\n          value: cloud:///'{{ ds.meta_data.instance_id }}'\n";
+    let text = JOIN.replace(labels, &format!("{id}{labels}"));
+    assert_ne!(text, JOIN);
+    let host = Host {
+        name: "dev-1",
+        instance_id: "f00",
+        kubernetes_version: Some("v1.35.0"),
+    };
+    let data = BootstrapData::parse(text.as_bytes(), None, host).unwrap();
+    assert_eq!(data.kubeadm.registration.provider_id.as_deref(), Some("cloud:///f00"));
 }

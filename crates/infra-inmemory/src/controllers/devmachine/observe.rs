@@ -199,8 +199,10 @@ fn parse(secret: &Secret, observed: &Observed) -> Result<BootstrapData, String> 
         .as_ref()
         .and_then(|data| data.get(VALUE_KEY))
         .ok_or_else(|| format!("has no {VALUE_KEY}"))?;
+    let name = observed.dev_machine.metadata.name.as_deref().unwrap_or_default();
     let host = Host {
-        name: observed.dev_machine.metadata.name.as_deref().unwrap_or_default(),
+        name,
+        instance_id: name,
         kubernetes_version: observed.machine.spec.version.as_deref(),
     };
     BootstrapData::parse(&value.0, secrets::text(secret, FORMAT_KEY).as_deref(), host)

@@ -86,6 +86,7 @@ fn joined(observed: Observed, seconds: i64) -> Observed {
 fn with_guest(mut observed: Observed, data: &str) -> Observed {
     let host = Host {
         name: "dev-1",
+        instance_id: "dev-1",
         kubernetes_version: Some("v1.35.0"),
     };
     let pair = |name: &str| AuthorityFiles {
@@ -208,7 +209,6 @@ fn secrets_are_read_only_at_the_steps_that_need_them() {
 fn a_worker_joins_when_its_data_is_valid() {
     let plan = plan(&with_guest(created(observed(false)), JOIN), at(12));
     assert!(matches!(&plan.actions[..], [Action::BecomeNode(Some(_))]));
-    assert!(plan.mark_bootstrapped);
     assert_eq!(plan.next, None);
 }
 
@@ -272,7 +272,6 @@ fn the_control_plane_starts_after_the_node() {
     let first = plan(&with_guest(created(observed(true)), INIT), at(12));
     assert!(matches!(&first.actions[..], [Action::BecomeNode(Some(_))]));
     assert_eq!(first.next, Some(Duration::from_secs(2)));
-    assert!(!first.mark_bootstrapped);
     assert_eq!(
         first.states[2..],
         [(Part::Etcd, State::Starting), (Part::ApiServer, State::Starting)]
@@ -288,8 +287,8 @@ fn the_control_plane_starts_after_the_node() {
     third.simulated.as_mut().unwrap().etcd = true;
     let third = plan(&third, at(15));
     assert_eq!(
-        (third.actions, third.next, third.mark_bootstrapped),
-        (vec![Action::StartApiServer], None, true)
+        (third.actions, third.next),
+        (vec![Action::StartApiServer], None)
     );
 }
 
@@ -307,8 +306,17 @@ fn what_is_about_to_change_is_not_reported() {
     assert_eq!(wait(&waiting(0), 1), Some(Duration::from_secs(2)));
     assert_eq!(wait(&waiting(0), 2), None, "it lasts");
 
+    let mut booting = created(observed(true));
+    assert_eq!(wait(&booting, 0), Some(Duration::from_secs(10)), "it boots soon");
+    write(
+        &mut booting.dev_machine,
+        &[(Part::Vm, State::WaitingForBootstrapData)],
+        at(0),
+    );
+    assert_eq!(wait(&booting, 0), None, "what is told already must not grow old");
+
     let mut running = with_guest(created(observed(true)), INIT);
-    assert_eq!(wait(&running, 10), None, "that the machine runs is the contract");
+    assert_eq!(wait(&running, 10), Some(Duration::from_secs(2)), "its Node follows");
     running.dev_machine.spec.provider_id = Some("in-memory://dev-1".into());
     running.dev_machine.status = Some(DevMachineStatus {
         initialization: Some(DevInitializationStatus {
@@ -346,7 +354,18 @@ fn after_a_restart_a_machine_that_joined_once_is_rebuilt_at_once() {
         ]
     );
     assert!(plan.states.iter().all(|(_, state)| *state == State::Provisioned));
-    assert!(!plan.mark_bootstrapped, "it is marked already");
+}
+
+#[test]
+fn a_machine_whose_last_part_is_said_to_run_was_a_node_before() {
+    let mut lost = observed(true);
+    let mut parts = vec![(Part::Vm, State::Provisioned), (Part::Node, State::Provisioned)];
+    write(&mut lost.dev_machine, &parts, at(12));
+    assert!(!lost.was_bootstrapped(), "its API server has not come up yet");
+    parts.extend([(Part::Etcd, State::Provisioned), (Part::ApiServer, State::Provisioned)]);
+    write(&mut lost.dev_machine, &parts, at(14));
+    assert!(lost.was_bootstrapped() && !lost.is_marked());
+    assert_eq!(plan(&with_guest(lost, INIT), at(500)).actions.len(), 4, "at once");
 }
 
 #[test]
@@ -410,7 +429,7 @@ fn a_switch_holds_back_what_has_not_started_and_says_so() {
     let no_etcd = switched(joined(observed(true), 12), &[(faults::ETCD, faults::LOST)]);
     let later = plan(&with_guest(no_etcd, INIT), at(60));
     assert_eq!(later.actions[1..], [Action::StartApiServer]);
-    assert!(matches!(later.states[2].1, State::Held(_)) && !later.mark_bootstrapped);
+    assert!(matches!(later.states[2].1, State::Held(_)));
     assert_eq!(
         later.faults.unwrap().reason,
         faults::SWITCHES_SET,
@@ -452,7 +471,15 @@ fn the_world_is_told_of_a_switch_once() {
 #[test]
 fn a_slow_machine_takes_longer_at_each_step() {
     let slow = switched(created(observed(true)), &[(faults::SLOW, "30s")]);
-    assert_eq!(plan(&slow, at(10)).next, Some(Duration::from_secs(30)));
+    let booting = plan(&slow, at(10));
+    assert_eq!(booting.next, Some(Duration::from_secs(30)));
+    assert_eq!(
+        booting.states[0].1,
+        State::Held(format!(
+            "simulation.capi-rs.io/slow: 30s is set: this takes until {}",
+            at(40)
+        ))
+    );
     let joined = switched(joined(observed(true), 72), &[(faults::SLOW, "30s")]);
     assert_eq!(
         plan(&joined, at(72)).next,
