@@ -28,6 +28,7 @@ sim: ## The simulations at length: 100 runs from one seed compared, 100 seeds, 5
 	SIM_SEEDS=50 $(CARGO) test -p e2e $(UNIFY) --test transport
 	SIM_CRASH=all $(CARGO) test -p e2e $(UNIFY) --test crash
 	SIM_SEEDS=5 $(CARGO) test -p e2e $(UNIFY) --test crash
+	SIM_CRASH=all $(CARGO) test -p capi-core $(UNIFY) --test crashes --test healing a_crash_after_any_write
 
 crds: ## Writes what is generated of deploy/: definitions, webhook configurations, permissions, Deployments
 	$(CARGO) build -p e2e --bin crdgen $(UNIFY)
@@ -46,8 +47,9 @@ test-envtest: build ## On the real kube-apiserver, each provider its own process
 	hack/envtest/run e2e/real-apiserver --kill
 	hack/envtest/run e2e/real-apiserver whole-life upgrade heal
 
-test-envtest-all: build ## The whole life of a highly available cluster on the real kube-apiserver: every scene of e2e/whole-life
+test-envtest-all: build ## The whole life of a highly available cluster on the real kube-apiserver: every scene of e2e/whole-life, two of them with kills
 	hack/envtest/run e2e/real-apiserver whole-life
+	hack/envtest/run e2e/real-apiserver --kill whole-life upgrade heal
 
 test-deployed: build ## What is shipped, as it is shipped: installed by capictl, own ServiceAccounts, RBAC, Services, two replicas (needs root)
 	e2e/deployed

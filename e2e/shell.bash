@@ -19,6 +19,11 @@ until_true() {
   done
   ok "$what"
 }
+# $DISTURB, if set, is a file: while it exists, somebody kills providers.
+disturb() { [[ -z ${DISTURB:-} ]] || touch "$DISTURB"; }
+calm() { [[ -z ${DISTURB:-} ]] || rm -f "$DISTURB"; }
+# patience SECONDS: twice as long while providers are killed.
+patience() { if [[ -n ${DISTURB:-} ]]; then echo $(($1 * 2)); else echo "$1"; fi; }
 # write ARGS...: kubectl, repeated for a while where somebody kills providers: while one is down, its admission webhooks are too.
 write() {
   local deadline=$((SECONDS + 20))

@@ -367,3 +367,10 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn
     }
     panic!("not within two minutes: {what}");
 }
+
+/// After which writes a manager is cut off: every `step`th, all of them with `SIM_CRASH=all`.
+pub fn crash_points(writes: usize, step: usize) -> impl Iterator<Item = usize> {
+    let all = std::env::var("SIM_CRASH").is_ok_and(|mode| mode == "all");
+    let (first, step) = if all { (1, 1) } else { (2, step) };
+    (first..=writes).step_by(step)
+}
