@@ -259,7 +259,8 @@ impl Server {
         self.inner.store.revision()
     }
 
-    /// Forgets all changes up to a revision: watches and lists that go back further are told so (410).
+    /// Forgets all changes up to a revision: watches and lists that go back further are told so (410). On disk they go with the
+    /// next compaction, so that a restart before may still know them.
     pub fn compact(&self, revision: u64) {
         self.inner.store.compact(revision);
     }

@@ -305,7 +305,7 @@ async fn tokens_outlive_the_program_and_two_do_not_share_a_directory() {
     let program = Program::start(directory.path(), listen, None).await;
     let accounts = Api::<ServiceAccount>::default_namespaced(program.client.clone());
     let wanted = TokenRequest {
-        spec: TokenRequestSpec::default(),
+        spec: Some(TokenRequestSpec::default()),
         ..TokenRequest::default()
     };
     let token = loop {
@@ -314,7 +314,7 @@ async fn tokens_outlive_the_program_and_two_do_not_share_a_directory() {
             .create_token_request("default", &PostParams::default(), &wanted)
             .await
         {
-            Ok(made) => break made.status.unwrap().token,
+            Ok(made) => break made.status.unwrap().token.unwrap(),
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     };

@@ -107,7 +107,7 @@ pub async fn measure(
 ) -> anyhow::Result<Seen> {
     let mut writers = Vec::new();
     for client in 0..clients {
-        let prefix = format!("{}-{clients}-{round}-{client}", kind.name().len());
+        let prefix = format!("{}-{clients}-{round}-{client}", kind as usize);
         writers.push(Writer::open(target, kind, prefix).await?);
     }
     let start = Instant::now();

@@ -83,7 +83,7 @@ pub(super) fn verdict(version: &str, mutating: bool, uid: &str, review: &Value) 
             return Err(format!("expected response.uid={uid:?}, got {given:?}"));
         }
     }
-    let patch = text(&response["patch"]);
+    let patch = bytes(&response["patch"])?;
     let patch_type = response["patchType"].as_str();
     match (mutating, patch.is_empty(), patch_type) {
         (false, false, _) => return Err("validating webhook may not return response.patch".to_owned()),
@@ -102,11 +102,24 @@ pub(super) fn verdict(version: &str, mutating: bool, uid: &str, review: &Value) 
     let warnings = response["warnings"].as_array().into_iter().flatten();
     Ok(Verdict {
         allowed: response["allowed"] == true,
-        patch: STANDARD.decode(&patch).map_err(|e| e.to_string())?,
+        patch,
         patch_type: patch_type.unwrap_or("JSONPatch").to_owned(),
         result: response["status"].clone(),
         warnings: warnings.map(text).collect(),
     })
+}
+
+/// Bytes in JSON: text in base64, or, as Go reads them too and kube's types write them, numbers.
+fn bytes(value: &Value) -> Result<Vec<u8>, String> {
+    match value {
+        Value::Array(numbers) => {
+            let byte = |number: &Value| number.as_u64().and_then(|number| u8::try_from(number).ok());
+            let bytes: Option<Vec<u8>> = numbers.iter().map(byte).collect();
+            bytes.ok_or_else(|| "json: cannot unmarshal array into Go value of type uint8".to_owned())
+        }
+        Value::String(text) => STANDARD.decode(text).map_err(|e| e.to_string()),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// The answer's kind must be the one that was sent; decoding would fail otherwise.

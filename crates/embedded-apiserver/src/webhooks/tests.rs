@@ -130,6 +130,11 @@ fn answers_must_fit_their_request() {
         said(true, json!({"uid": "u", "patch": "W10="})),
         Err("webhook returned response.patch but not response.patchType".to_owned())
     );
+    // The same bytes twice, in base64 and as numbers.
+    for patch in [json!("W10="), json!([91, 93])] {
+        let response = json!({"uid": "u", "allowed": true, "patchType": "JSONPatch", "patch": patch});
+        assert_eq!(said(true, response).unwrap().patch, b"[]");
+    }
     assert_eq!(
         said(true, json!({"uid": "u", "patchType": "JSONPatch"})),
         Err("webhook returned response.patchType but not response.patch".to_owned())

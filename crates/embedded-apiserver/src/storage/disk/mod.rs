@@ -71,8 +71,9 @@ impl DiskStorage {
     }
 
     fn order(&self, order: Order) {
+        let orders = self.orders.lock().clone();
         // Should the thread have ended, the order is dropped, which tells whoever waits.
-        if let Some(orders) = &*self.orders.lock() {
+        if let Some(orders) = orders {
             let _ = orders.send(order);
         }
     }
