@@ -36,17 +36,31 @@ fn definitions() -> anyhow::Result<Vec<Shipped>> {
     Ok(definitions)
 }
 
-/// All generated files below `deploy`: path and text.
-pub async fn files() -> anyhow::Result<BTreeMap<String, String>> {
-    let mut files = crd::render(&definitions()?)?;
+/// What the API server asks of a manager.
+#[derive(Clone, Debug, Default)]
+pub struct Hooks {
+    /// The webhook configurations as YAML documents.
+    configurations: Vec<String>,
+    /// The names of the definitions whose objects it converts.
+    definitions: Vec<String>,
+}
+
+impl Hooks {
+    /// True if it serves webhooks at all.
+    pub fn any(&self) -> bool {
+        !self.configurations.is_empty() || !self.definitions.is_empty()
+    }
+}
+
+/// What each provider registers, by folder.
+pub async fn hooks() -> anyhow::Result<BTreeMap<&'static str, Hooks>> {
     // Never asked anything: rules are registered, not applied.
     let server = Server::builder().build().await?;
+    let mut all = BTreeMap::new();
     for provider in PROVIDERS {
         let mut manager = Manager::builder(server.client()).name(provider.manager).build()?;
         (provider.register)(&mut manager);
-        let names = provider.names();
-        let kinds = manager.admission().kinds();
-        let folder = provider.folder;
+        let (names, kinds) = (provider.names(), manager.admission().kinds());
         let mut configurations = Vec::new();
         if kinds.iter().any(|kind| kind.defaults) {
             configurations.push(yaml("configuration", &mutating(&names, &kinds))?);
@@ -54,11 +68,33 @@ pub async fn files() -> anyhow::Result<BTreeMap<String, String>> {
         if kinds.iter().any(|kind| kind.validates) {
             configurations.push(yaml("configuration", &validating(&names, &kinds))?);
         }
-        let serves_webhooks = !configurations.is_empty();
-        if serves_webhooks {
-            files.insert(format!("{folder}/webhooks.yaml"), configurations.join("---\n"));
+        let definitions = manager.conversions().definitions();
+        all.insert(
+            provider.folder,
+            Hooks {
+                configurations,
+                definitions,
+            },
+        );
+    }
+    server.shutdown();
+    Ok(all)
+}
+
+/// All generated files below `deploy`: path and text.
+pub async fn files() -> anyhow::Result<BTreeMap<String, String>> {
+    let mut files = crd::render(&definitions()?)?;
+    let hooks = hooks().await?;
+    for provider in PROVIDERS {
+        let folder = provider.folder;
+        let hooks = &hooks[folder];
+        if !hooks.configurations.is_empty() {
+            files.insert(
+                format!("{folder}/webhooks.yaml"),
+                hooks.configurations.join("---\n"),
+            );
         }
-        let managers = manifests::objects(provider, serves_webhooks, manifests::default_value);
+        let managers = manifests::objects(provider, hooks, manifests::default_value);
         files.insert(format!("{folder}/manager.yaml"), documents(&managers)?);
         files.insert(
             format!("{folder}/metadata.yaml"),
@@ -74,7 +110,6 @@ pub async fn files() -> anyhow::Result<BTreeMap<String, String>> {
             manifests::container_file(provider),
         );
     }
-    server.shutdown();
     Ok(files)
 }
 

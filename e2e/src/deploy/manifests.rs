@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    Hooks,
     providers::{Flag, Provider},
     rbac::{self, Rule},
 };
@@ -19,14 +20,14 @@ const USER: i64 = 65532;
 
 /// All objects but definitions and webhook configurations, in the order of installation; `value` gives the value of each
 /// flag of the manager.
-pub fn objects(provider: &Provider, serves_webhooks: bool, value: fn(&Flag) -> String) -> Vec<Value> {
+pub fn objects(provider: &Provider, hooks: &Hooks, value: fn(&Flag) -> String) -> Vec<Value> {
     let mut objects = vec![namespace(provider), service_account(provider)];
-    objects.extend(permissions(provider, serves_webhooks));
-    if serves_webhooks {
+    objects.extend(permissions(provider, hooks));
+    if hooks.any() {
         objects.push(webhook_service(provider));
     }
     objects.push(disruption_budget(provider));
-    objects.push(deployment(provider, serves_webhooks, value));
+    objects.push(deployment(provider, hooks, value));
     objects
 }
 
@@ -54,7 +55,7 @@ fn service_account(provider: &Provider) -> Value {
     json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata_of(provider, &name)})
 }
 
-fn permissions(provider: &Provider, serves_webhooks: bool) -> Vec<Value> {
+fn permissions(provider: &Provider, hooks: &Hooks) -> Vec<Value> {
     let prefix = provider.prefix();
     let api = "rbac.authorization.k8s.io/v1";
     let group = "rbac.authorization.k8s.io";
@@ -74,13 +75,13 @@ fn permissions(provider: &Provider, serves_webhooks: bool) -> Vec<Value> {
         }));
         objects.push(json!({
             "apiVersion": api, "kind": "ClusterRole", "metadata": {"name": role, "labels": role_labels},
-            "rules": rules(rbac::cluster_rules(provider, serves_webhooks)),
+            "rules": rules(rbac::cluster_rules(provider, hooks)),
         }));
         role = aggregated;
     } else {
         objects.push(json!({
             "apiVersion": api, "kind": "ClusterRole", "metadata": {"name": role, "labels": role_labels},
-            "rules": rules(rbac::cluster_rules(provider, serves_webhooks)),
+            "rules": rules(rbac::cluster_rules(provider, hooks)),
         }));
     }
     objects.push(json!({
@@ -89,7 +90,7 @@ fn permissions(provider: &Provider, serves_webhooks: bool) -> Vec<Value> {
         "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
         "subjects": subjects.clone(),
     }));
-    let own = rbac::own_rules(provider, serves_webhooks);
+    let own = rbac::own_rules(provider, hooks);
     if !own.is_empty() {
         let role = format!("{prefix}-own-namespace-role");
         objects.push(json!({
@@ -131,7 +132,7 @@ fn disruption_budget(provider: &Provider) -> Value {
     })
 }
 
-fn deployment(provider: &Provider, serves_webhooks: bool, value: fn(&Flag) -> String) -> Value {
+fn deployment(provider: &Provider, hooks: &Hooks, value: fn(&Flag) -> String) -> Value {
     let probe = |path: &str| json!({"httpGet": {"path": path, "port": "healthz"}, "periodSeconds": 10});
     let field =
         |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
@@ -139,7 +140,7 @@ fn deployment(provider: &Provider, serves_webhooks: bool, value: fn(&Flag) -> St
         json!({"containerPort": 9440, "name": "healthz", "protocol": "TCP"}),
         json!({"containerPort": 8443, "name": "metrics", "protocol": "TCP"}),
     ];
-    if serves_webhooks {
+    if hooks.any() {
         ports.insert(
             0,
             json!({"containerPort": 9443, "name": "webhook-server", "protocol": "TCP"}),

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::providers::Provider;
+use super::{Hooks, providers::Provider};
 
 const CORE: &str = "cluster.x-k8s.io";
 const ADDONS: &str = "addons.cluster.x-k8s.io";
@@ -69,7 +69,7 @@ pub fn aggregates(provider: &Provider) -> bool {
 }
 
 /// What a provider may do in all namespaces.
-pub fn cluster_rules(provider: &Provider, serves_webhooks: bool) -> Vec<Rule> {
+pub fn cluster_rules(provider: &Provider, hooks: &Hooks) -> Vec<Rule> {
     let mut rules = match provider.folder {
         "capi-core" => core(),
         "bootstrap-kubeadm" => bootstrap(),
@@ -83,7 +83,7 @@ pub fn cluster_rules(provider: &Provider, serves_webhooks: bool) -> Vec<Rule> {
             rule.beyond = Some("reports only what goes wrong, and little does in the scenes");
         }
     }
-    if serves_webhooks {
+    if hooks.any() {
         let names = provider.names();
         for (resource, name) in [
             ("mutatingwebhookconfigurations", names.mutating()),
@@ -98,6 +98,14 @@ pub fn cluster_rules(provider: &Provider, serves_webhooks: bool) -> Vec<Rule> {
             rules.push(patch);
         }
     }
+    if !hooks.definitions.is_empty() {
+        // The authority of conversion webhooks is put into them.
+        let (group, resource) = ("apiextensions.k8s.io", "customresourcedefinitions");
+        if !rules.iter().any(|rule| rule.resources.contains(&resource)) {
+            rules.push(allow(group, resource, "list watch"));
+        }
+        rules.push(allow(group, resource, "get patch").named(hooks.definitions.clone()));
+    }
     let metrics = "readers of /metrics are looked up; the scenes read none";
     rules.push(allow("authentication.k8s.io", "tokenreviews", "create").beyond(metrics));
     rules.push(allow("authorization.k8s.io", "subjectaccessreviews", "create").beyond(metrics));
@@ -105,7 +113,7 @@ pub fn cluster_rules(provider: &Provider, serves_webhooks: bool) -> Vec<Rule> {
 }
 
 /// What a provider may do in its own namespace.
-pub fn own_rules(provider: &Provider, serves_webhooks: bool) -> Vec<Rule> {
+pub fn own_rules(provider: &Provider, hooks: &Hooks) -> Vec<Rule> {
     let mut rules = Vec::new();
     if provider.replicated {
         rules.push(allow(
@@ -114,7 +122,7 @@ pub fn own_rules(provider: &Provider, serves_webhooks: bool) -> Vec<Rule> {
             "create delete get list patch watch",
         ));
     }
-    if serves_webhooks {
+    if hooks.any() {
         // The name of what is created cannot be restricted.
         rules.push(allow("", "secrets", "create"));
         let name = provider.names().secret();
@@ -193,7 +201,9 @@ fn control_plane() -> Vec<Rule> {
         allow(CONTROL_PLANE, "kubeadmcontrolplanes/status", "patch"),
         owners(CONTROL_PLANE, "kubeadmcontrolplanes/finalizers"),
         allow(CORE, "clusters", "list watch"),
-        allow(CORE, "machines", "create delete get list patch watch"),
+        allow(CORE, "machines", "delete get list patch watch"),
+        allow(CORE, "machines", "create")
+            .beyond("asked when an apply makes an object, which a log shows as patch"),
         allow(CORE, "machines/status", "patch"),
         allow(BOOTSTRAP, "kubeadmconfigs", "create list patch watch"),
         allow(BOOTSTRAP, "kubeadmconfigs", "get").beyond("read again where a write found it there already"),
@@ -227,6 +237,7 @@ fn openstack() -> Vec<Rule> {
             "openstackclusters openstackfloatingippools openstackmachines openstackservers",
             "list watch",
         ),
+        allow(INFRASTRUCTURE, "openstackmachinetemplates", "list watch"),
         allow(CORE, "clusters machines", "list watch"),
         allow(IPAM, "ipaddressclaims ipaddresses", "list watch"),
         allow("", "secrets", "list watch"),
@@ -242,6 +253,7 @@ fn openstack() -> Vec<Rule> {
             "openstackclusters/status openstackfloatingippools/status openstackmachines/status openstackservers/status",
             "patch",
         ),
+        allow(INFRASTRUCTURE, "openstackmachinetemplates/status", "patch"),
         allow(INFRASTRUCTURE, "openstackservers", "create delete get"),
         allow(INFRASTRUCTURE, "openstackclusteridentities", "get"),
         allow(

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 
 use super::{
-    files,
+    Hooks, files, hooks,
     manifests::{self, VERSION},
     providers::{PROVIDERS, Provider},
 };
 
 /// All files of a release: path and text.
 pub async fn release() -> anyhow::Result<BTreeMap<String, String>> {
-    let files = files().await?;
+    let (files, hooks) = (files().await?, hooks().await?);
     let mut release = BTreeMap::new();
     for provider in PROVIDERS {
         let folder = format!("{}/{VERSION}", provider.label);
@@ -22,21 +22,24 @@ pub async fn release() -> anyhow::Result<BTreeMap<String, String>> {
         release.insert(format!("{folder}/metadata.yaml"), metadata.clone());
         release.insert(
             format!("{folder}/{}", provider.components),
-            components(provider, &files)?,
+            components(provider, &hooks[provider.folder], &files)?,
         );
     }
     Ok(release)
 }
 
 /// Everything of a provider in one file.
-fn components(provider: &Provider, files: &BTreeMap<String, String>) -> anyhow::Result<String> {
+fn components(
+    provider: &Provider,
+    hooks: &Hooks,
+    files: &BTreeMap<String, String>,
+) -> anyhow::Result<String> {
     let mut texts = Vec::new();
     for path in super::resources(provider, files) {
         if path == "manager.yaml" {
-            let serves_webhooks = files.contains_key(&format!("{}/webhooks.yaml", provider.folder));
             texts.push(super::documents(&manifests::objects(
                 provider,
-                serves_webhooks,
+                hooks,
                 manifests::variable,
             ))?);
         } else {

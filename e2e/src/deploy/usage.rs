@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::{
+    Hooks,
     providers::Provider,
     rbac::{self, Rule},
 };
@@ -98,7 +99,7 @@ impl Usage {
     }
 
     /// What is wrong with the permissions of a provider; nothing means that they fit.
-    pub fn judge(&self, provider: &Provider, serves_webhooks: bool) -> Vec<String> {
+    pub fn judge(&self, provider: &Provider, hooks: &Hooks) -> Vec<String> {
         let user = format!(
             "system:serviceaccount:{}:{}",
             provider.namespace,
@@ -116,8 +117,8 @@ impl Usage {
                 refused.verb, refused.resource, refused.group, refused.namespace, refused.name
             ));
         }
-        let everywhere = rbac::cluster_rules(provider, serves_webhooks);
-        let own = rbac::own_rules(provider, serves_webhooks);
+        let everywhere = rbac::cluster_rules(provider, hooks);
+        let own = rbac::own_rules(provider, hooks);
         let rules = everywhere
             .iter()
             .map(|rule| (rule, None))
@@ -170,8 +171,8 @@ mod tests {
             .iter()
             .find(|provider| provider.folder == "infra-inmemory")
             .unwrap();
-        assert!(Usage::read("").judge(provider, false)[0].contains("did nothing"));
-        let rules = rbac::cluster_rules(provider, false);
+        assert!(Usage::read("").judge(provider, &Hooks::default())[0].contains("did nothing"));
+        let rules = rbac::cluster_rules(provider, &Hooks::default());
         let mut log = Vec::new();
         for rule in &rules {
             for resource in &rule.resources {
@@ -184,11 +185,11 @@ mod tests {
             }
         }
         assert_eq!(
-            Usage::read(&log.join("\n")).judge(provider, false),
+            Usage::read(&log.join("\n")).judge(provider, &Hooks::default()),
             Vec::<String>::new()
         );
         log.push(event("delete", "", "nodes", 403));
-        let wrong = Usage::read(&log.join("\n")).judge(provider, false);
+        let wrong = Usage::read(&log.join("\n")).judge(provider, &Hooks::default());
         assert!(
             wrong.len() == 1 && wrong[0].contains("refused to delete nodes"),
             "{wrong:?}"
@@ -196,7 +197,7 @@ mod tests {
         log.retain(|line| {
             !(line.contains("devclusters") && line.contains("\"patch\"") && line.contains("status"))
         });
-        let wrong = Usage::read(&log.join("\n")).judge(provider, false);
+        let wrong = Usage::read(&log.join("\n")).judge(provider, &Hooks::default());
         assert!(
             wrong
                 .iter()
