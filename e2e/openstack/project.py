@@ -3,7 +3,7 @@ a line from standard input and ends each answer with a line that is a full stop 
 
   inventory                      all that the project has, one resource a line: what must be the same before and after
   count KIND REGEX               how many of these there are
-  members BALANCER               the addresses behind a load balancer
+  members BALANCER               the addresses behind a load balancer, with their status unless it is ACTIVE
   zone SERVER                    its availability zone
   balancer-id BALANCER
   delete server|port|floating-ip NAME
@@ -64,7 +64,9 @@ def count(kind, pattern):
 def members(name):
     balancer = only('load-balancer', name)
     for pool in cloud.load_balancer.pools(loadbalancer_id=balancer.id):
-        yield from sorted(member.address for member in cloud.load_balancer.members(pool))
+        for member in sorted(cloud.load_balancer.members(pool), key=lambda member: member.address):
+            status = member.provisioning_status
+            yield member.address if status == 'ACTIVE' else '%s %s' % (member.address, status)
 
 
 def zone(name):

@@ -82,8 +82,11 @@ impl Routes {
             .0
             .list(Call::get(Service::LoadBalancer, path, "guest"), "members")
             .await?;
+        // Others are not there yet, or not any more, or broken.
+        let serves = |status: &str| matches!(status, "ACTIVE" | "PENDING_UPDATE");
         Ok(members
             .iter()
+            .filter(|member| text(member, "provisioning_status").is_some_and(|status| serves(&status)))
             .filter_map(|member| text(member, "address"))
             .collect())
     }
