@@ -16,7 +16,7 @@ use seams::SharedClock;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::observer::Observer;
+use crate::{ledger::Ledger, observer::Observer};
 
 /// What the controllers call themselves; requests of others do not count as theirs.
 pub const MANAGER: &str = "capi-manager";
@@ -60,6 +60,8 @@ pub struct Journal {
     system: OnceLock<(Server, World, SharedClock)>,
     /// Judges every state that a write leaves behind.
     pub observer: Observer,
+    /// The writes to the management API, to be counted.
+    pub ledger: Ledger,
 }
 
 impl Journal {
@@ -70,6 +72,7 @@ impl Journal {
             saving: Mutex::default(),
             system: OnceLock::new(),
             observer: Observer::default(),
+            ledger: Ledger::default(),
         })
     }
 
@@ -218,6 +221,7 @@ impl Audit for Journal {
             }
             return;
         }
+        self.ledger.note(self.started.elapsed(), event);
         self.note(&Noted {
             place: "",
             verb: &event.verb,

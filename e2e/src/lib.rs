@@ -3,7 +3,8 @@
 //! - [`simulation`]: starts such a system, stops it in the middle, starts it again from what was stored.
 //! - [`scenario`]: what a user does: create, scale, upgrade, break, repair, delete.
 //! - [`invariants`]: what must hold after every scenario; [`observer`]: what must hold after every single write.
-//! - [`journal`]: every request of the controllers; [`transport`]: what may happen to it on its way.
+//! - [`journal`]: every request of the controllers; [`ledger`]: their writes, to be counted; [`transport`]: what may happen to
+//!   requests on their way.
 //! - [`deploy`]: what of `deploy/` is generated.
 //! - [`crash`]: stories that are cut after a write and must come to the same end.
 //!
@@ -19,6 +20,7 @@ pub mod crash;
 pub mod deploy;
 pub mod invariants;
 pub mod journal;
+pub mod ledger;
 pub mod observer;
 pub mod scenario;
 pub mod simulation;

@@ -8,7 +8,6 @@
 //! | [`foreign`] | infrastructure, bootstrap and control plane objects of any provider, as a reconcile sees them |
 //! | [`machines`] | what is said about a group of Machines: counters, versions, aggregates |
 //! | [`propagate`] | carrying fields to owned objects by server-side apply, only when it is due |
-//! | [`pace`] | holding back status writes that nobody waits for |
 //! | [`selector`], [`pause`], [`mod@plan`] | small rules that all controllers share |
 //!
 //! A reconcile never decides while it writes: `plan` turns what was observed into data (steps with their reasons, the
@@ -21,7 +20,6 @@
 pub mod controllers;
 pub mod foreign;
 pub mod machines;
-pub mod pace;
 pub mod pause;
 pub mod plan;
 pub mod propagate;

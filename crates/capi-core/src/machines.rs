@@ -271,6 +271,16 @@ pub fn drain_delays(machine: &Machine, now: Timestamp) -> Vec<&'static str> {
         .collect()
 }
 
+/// What was done to Machines, for one event about all of them; nothing if there is none.
+pub fn named(done: &str, machines: &[String]) -> Option<String> {
+    let all: Vec<String> = machines.iter().map(|name| format!("{name:?}")).collect();
+    match all.as_slice() {
+        [] => None,
+        [one] => Some(format!("{done} Machine {one}")),
+        many => Some(format!("{done} Machines {}", many.join(", "))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use capi_api::conditions::Status;

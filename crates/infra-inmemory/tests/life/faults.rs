@@ -177,7 +177,8 @@ async fn a_machine_that_never_boots_or_joins_says_so_and_goes_on_when_repaired()
         message.contains("simulation.capi-rs.io/vm: never-boots is set"),
         "{message}"
     );
-    assert_eq!(found.unwrap().spec.provider_id, None);
+    let initialization = found.unwrap().status.unwrap().initialization;
+    assert_eq!(initialization.and_then(|i| i.provisioned), None);
 
     bench.annotate::<DevMachine>("w-1", faults::VM, None).await;
     bench.until::<DevMachine>("w-1", told("no Node appears")).await;

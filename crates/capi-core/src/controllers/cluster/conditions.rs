@@ -9,7 +9,7 @@ use capi_api::{
     core::v1beta2::{Cluster, ConditionPolarity, Machine},
     labels,
 };
-use capi_runtime::{Next, meta};
+use capi_runtime::{Next, Urgency, meta};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -123,20 +123,22 @@ pub fn set_all(
     next
 }
 
-/// Whether somebody waits for what a status says.
-pub fn is_urgent(before: &Cluster, after: &Cluster) -> bool {
-    let state = |cluster: &Cluster| {
+/// How soon a changed status is to be written: others wait for what is initialized and where, people for the rest.
+pub fn urgency(before: &Cluster, after: &Cluster) -> Urgency {
+    let awaited = |cluster: &Cluster| {
         let status = cluster.status.clone().unwrap_or_default();
-        let of = |type_| get(cluster, type_).map(|c| c.status.clone());
+        let is_true = |type_| capi_api::conditions::is_true(cluster, type_);
         (
-            status.initialization,
-            status.phase,
-            of(types::AVAILABLE),
-            of(types::CONTROL_PLANE_INITIALIZED),
-            of(types::PAUSED),
+            status.initialization.filter(|i| *i != Default::default()),
+            status.failure_domains,
+            [types::AVAILABLE, types::CONTROL_PLANE_INITIALIZED, types::PAUSED].map(is_true),
         )
     };
-    after.metadata.deletion_timestamp.is_some() || state(before) != state(after)
+    let seen = |cluster: &Cluster| cluster.status.as_ref().and_then(|s| s.observed_generation);
+    Urgency::first(
+        awaited(before) != awaited(after),
+        after.metadata.deletion_timestamp.is_some() || seen(before) != seen(after),
+    )
 }
 
 fn remote_connection_probe(

@@ -19,29 +19,29 @@ use capi_api::{
     core::v1beta2::{Cluster, Machine, MachineDeployment, MachinePool, MachineSet},
     finalizers,
 };
-use capi_runtime::{Context, Controller, Failure, Key, Manager, Next, Reconciler, Stores};
+use capi_runtime::{Context, Controller, Failure, Key, Manager, Next, Reconciler, StatusPace, Stores};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 pub use observe::Settings;
 
-use crate::{pace::Pace, pause};
+use crate::pause;
 
 /// Reconciles Clusters.
 #[derive(Debug, Default)]
 pub struct ClusterReconciler {
     settings: Settings,
-    pace: Pace,
+    pace: StatusPace,
 }
 
 impl ClusterReconciler {
     /// For how long the status may be held back.
     fn hold(&self, ctx: &Context, key: &Key, before: &Cluster, after: &Cluster) -> Option<Duration> {
         if before.status == after.status {
+            self.pace.settled(key);
             return None;
         }
-        let urgent = conditions::is_urgent(before, after);
-        self.pace.space_out(key, ctx.now(), urgent)
+        self.pace.hold(key, ctx.now(), conditions::urgency(before, after))
     }
 }
 
@@ -49,7 +49,7 @@ impl ClusterReconciler {
 impl Reconciler for ClusterReconciler {
     async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Next, Failure> {
         let Some(cluster) = ctx.get::<Cluster>(key) else {
-            self.pace.forget(key);
+            self.pace.settled(key);
             return Ok(Next::Done);
         };
         if cluster.metadata.deletion_timestamp.is_none()

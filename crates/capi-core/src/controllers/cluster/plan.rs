@@ -331,12 +331,8 @@ fn phase(plan: &mut Plan) {
     if cluster.metadata.deletion_timestamp.is_some() {
         phase = ClusterPhase::Deleting;
     }
+    // Events tell of what the phases are made of.
     if before != Some(phase) {
-        let name = cluster.name_any();
-        plan.events.push(Event::normal(
-            phase.as_str(),
-            format!("Cluster {name} is {phase}"),
-        ));
         status(cluster).phase = Some(phase);
     }
 }

@@ -115,7 +115,7 @@ fn provisioned_infrastructure_lends_its_endpoint_and_failure_domains() {
     assert_eq!(status.phase, Some(ClusterPhase::Provisioned));
     assert_eq!(said(&plan, "InfrastructureReady").0, "True");
     let reasons: Vec<&str> = plan.events.iter().map(|e| e.reason.as_str()).collect();
-    assert_eq!(reasons, ["InfrastructureReady", "Provisioned"]);
+    assert_eq!(reasons, ["InfrastructureReady"]);
     // The spec changes with this write: what is said is said of the next generation.
     assert_eq!(status.observed_generation, Some(4));
 }

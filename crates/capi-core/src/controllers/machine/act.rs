@@ -67,11 +67,7 @@ pub async fn act(ctx: &Context, world: &World, plan: Plan, hold: bool) -> Result
     } else {
         ctx.patch(&*world.machine, &machine).await?;
     }
-    let told = plan
-        .events
-        .into_iter()
-        .chain(plan.news.into_iter().filter(|_| !hold));
-    for event in told {
+    for event in plan.events {
         ctx.event(&*world.machine, event);
     }
     outcome

@@ -173,7 +173,8 @@ fn before_infrastructure(world: &World, node: &str, plan: &mut Plan, now: Timest
             v1beta1::set(&mut plan.machine, condition, now);
             return Some(Stage::new(reasons::DRAINING_NODE, message));
         }
-        if v1beta1::get(&plan.machine, OLD_DRAINING_SUCCEEDED).is_none_or(|c| c.status != "True") {
+        // Nothing is told of a drain that had nothing to wait for.
+        if v1beta1::get(&plan.machine, OLD_DRAINING_SUCCEEDED).is_some_and(|c| c.status == "False") {
             let message = format!("success draining Machine's node {node:?}");
             plan.events.push(Event::normal("SuccessfulDrainNode", message));
         }
@@ -197,7 +198,7 @@ fn volumes(world: &World, node: &str, plan: &mut Plan, now: Timestamp) -> Option
         );
         return Some(Stage::new(reasons::WAITING_FOR_VOLUME_DETACH, message));
     }
-    if v1beta1::get(&plan.machine, old).is_none_or(|c| c.status != "True") {
+    if v1beta1::get(&plan.machine, old).is_some_and(|c| c.status == "False") {
         let message = format!("success waiting for node volumes detaching Machine's node {node:?}");
         plan.events.push(Event::normal("NodeVolumesDetached", message));
     }

@@ -23,14 +23,14 @@ use capi_api::{
     core::v1beta2::{Cluster, Machine, MachineDeployment, MachineDrainRule, MachineSet},
     finalizers,
 };
-use capi_runtime::{Context, Controller, Failure, Key, Manager, Next, Reconciler, Stores};
+use capi_runtime::{Context, Controller, Failure, Key, Manager, Next, Reconciler, StatusPace, Stores};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 
 pub use observe::{KeyPatterns, Settings};
 
 use super::machine_deployment::template;
-use crate::{machines, pace::Pace, pause};
+use crate::{machines, pause};
 
 /// The index of Machines by the provider ID that their Node will carry.
 const BY_PROVIDER_ID: &str = "provider-id";
@@ -41,7 +41,7 @@ const BY_NODE: &str = "node";
 #[derive(Debug, Default)]
 pub struct MachineReconciler {
     settings: Settings,
-    pace: Pace,
+    pace: StatusPace,
 }
 
 impl MachineReconciler {
@@ -52,8 +52,8 @@ impl MachineReconciler {
             self.pace.settled(key);
             return None;
         }
-        let urgent = urgency::is_urgent(before, after, ctx.now());
-        self.pace.gather(key, ctx.now(), urgent)
+        self.pace
+            .hold(key, ctx.now(), urgency::of(before, after, ctx.now()))
     }
 }
 
@@ -61,7 +61,7 @@ impl MachineReconciler {
 impl Reconciler for MachineReconciler {
     async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Next, Failure> {
         let Some(machine) = ctx.get::<Machine>(key) else {
-            self.pace.forget(key);
+            self.pace.settled(key);
             return Ok(Next::Done);
         };
         let cluster_key = key.sibling(machine.spec.cluster_name.clone());

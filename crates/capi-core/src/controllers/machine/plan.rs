@@ -61,8 +61,6 @@ pub struct Plan {
     pub finish: bool,
     /// To be told once the Machine is written.
     pub events: Vec<Event>,
-    /// Of a status that is new: to be told once it is written.
-    pub news: Vec<Event>,
     /// When to look again without an event.
     pub next: Next,
 }
@@ -74,7 +72,6 @@ pub fn plan(world: &World, settings: &Settings, now: Timestamp) -> Plan {
         machine: (*world.machine).clone(),
         finish: false,
         events: Vec::new(),
-        news: Vec::new(),
         next: Next::Done,
     };
     owner_and_labels(world, &mut plan.machine);
@@ -305,8 +302,6 @@ fn node(world: &World, settings: &Settings, plan: &mut Plan, now: Timestamp) {
     let name = found.name_any();
     if status(machine).node_ref.is_none() {
         status(machine).node_ref = Some(MachineNodeReference { name: name.clone() });
-        plan.news
-            .push(Event::normal("SuccessfulSetNodeRef", name.clone()));
     }
     status(machine).node_info = found.status.as_ref().and_then(|s| s.node_info.clone());
 

@@ -11,7 +11,7 @@ use capi_api::{
         Machine, MachineDeployment, MachineDeploymentPhase, MachineDeploymentStatus, MachineSet,
     },
 };
-use capi_runtime::Next;
+use capi_runtime::{Next, Urgency};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -55,20 +55,23 @@ pub fn set_all(world: &World, sorted: &Sorted, deployment: &mut MachineDeploymen
     next
 }
 
-/// Whether somebody waits for what a status says.
-pub fn is_urgent(before: &MachineDeployment, after: &MachineDeployment) -> bool {
-    let state = |deployment: &MachineDeployment| {
-        let status = deployment.status.clone().unwrap_or_default();
-        let of = |type_| get(deployment, type_).map(|c| c.status.clone());
-        (
-            of(types::AVAILABLE),
-            of(types::PAUSED),
-            status.phase == Some(MachineDeploymentPhase::Running)
-                && status.available_replicas == status.replicas
-                && status.up_to_date_replicas == status.replicas,
-        )
+/// How soon a changed status is to be written: people wait for the MachineDeployment to be available and complete.
+pub fn urgency(before: &MachineDeployment, after: &MachineDeployment) -> Urgency {
+    let is_true = |deployment: &MachineDeployment| {
+        [types::AVAILABLE, types::PAUSED].map(|type_| conditions::is_true(deployment, type_))
     };
-    after.metadata.deletion_timestamp.is_some() || state(before) != state(after)
+    let numbers = |deployment: &MachineDeployment| {
+        let status = deployment.status.as_ref();
+        status.map(|s| (s.replicas, s.available_replicas, s.up_to_date_replicas))
+    };
+    let wanted = after.spec.replicas;
+    let complete = numbers(after) == Some((wanted, wanted, wanted));
+    let seen =
+        |deployment: &MachineDeployment| deployment.status.as_ref().and_then(|s| s.observed_generation);
+    Urgency::first(
+        is_true(before) != is_true(after) || (complete && numbers(before) != numbers(after)),
+        after.metadata.deletion_timestamp.is_some() || seen(before) != seen(after),
+    )
 }
 
 fn status(deployment: &mut MachineDeployment) -> &mut MachineDeploymentStatus {

@@ -20,19 +20,19 @@ use capi_api::{
     finalizers, labels,
 };
 use capi_runtime::{
-    Context, Controller, Failure, Key, Manager, Next, Reconciler, Stores, meta, owners_of_kind,
+    Context, Controller, Failure, Key, Manager, Next, Reconciler, StatusPace, Stores, meta, owners_of_kind,
 };
 use kube::{ResourceExt, core::DynamicObject};
 
 use super::machine_set::refers_to;
-use crate::{pace::Pace, pause, propagate::Memory, selector};
+use crate::{pause, propagate::Memory, selector};
 
 /// Reconciles MachineDeployments.
 #[derive(Debug, Default)]
 pub struct MachineDeploymentReconciler {
     /// What was last carried to MachineSets.
     carried: Memory,
-    pace: Pace,
+    pace: StatusPace,
 }
 
 impl MachineDeploymentReconciler {
@@ -45,10 +45,10 @@ impl MachineDeploymentReconciler {
         after: &MachineDeployment,
     ) -> Option<Duration> {
         if before.status == after.status {
+            self.pace.settled(key);
             return None;
         }
-        let urgent = conditions::is_urgent(before, after);
-        self.pace.space_out(key, ctx.now(), urgent)
+        self.pace.hold(key, ctx.now(), conditions::urgency(before, after))
     }
 }
 
@@ -57,7 +57,7 @@ impl Reconciler for MachineDeploymentReconciler {
     async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Next, Failure> {
         let Some(deployment) = ctx.get::<MachineDeployment>(key) else {
             self.carried.forget(key);
-            self.pace.forget(key);
+            self.pace.settled(key);
             return Ok(Next::Done);
         };
         let cluster_key = key.sibling(deployment.spec.cluster_name.clone());

@@ -20,7 +20,10 @@ use super::{
     plan::{Action, Plan},
     synchronize::{Apply, CLONE_ROOTS, Common, MACHINE_ROOTS, ORIGIN},
 };
-use crate::propagate::{Known, MACHINE_SET, tidied};
+use crate::{
+    machines,
+    propagate::{Known, MACHINE_SET, tidied},
+};
 
 /// A creation that did not succeed: the older condition's reason for it, and the cause.
 struct Failed(&'static str, Error);
@@ -67,8 +70,7 @@ pub async fn act(
             Action::Create(machine, clones) => {
                 let result = create(ctx, world, &machine, clones, &mut settled).await;
                 if result.is_ok() {
-                    let text = format!("Created Machine {:?}", machine.name_any());
-                    created.push(Event::normal("SuccessfulCreate", text));
+                    created.push(machine.name_any());
                 }
                 explained(ctx, world, &mut set, result)
             }
@@ -91,7 +93,8 @@ pub async fn act(
     } else {
         ctx.patch(&*world.set, &set).await
     };
-    for event in plan.events.into_iter().chain(created) {
+    let made = machines::named("Created", &created).map(|text| Event::normal("SuccessfulCreate", text));
+    for event in plan.events.into_iter().chain(made) {
         ctx.event(&*world.set, event);
     }
     Ended {

@@ -7,7 +7,7 @@ use capi_api::{
     },
     core::v1beta2::{Machine, MachineSet, MachineSetStatus},
 };
-use capi_runtime::Next;
+use capi_runtime::{Next, Urgency};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -53,20 +53,26 @@ pub fn set_all(world: &World, blocked: &Blocked, set: &mut MachineSet, now: Time
     next
 }
 
-/// Whether somebody waits for what a status says: the number of available Machines is what rollouts go by.
-pub fn is_urgent(before: &MachineSet, after: &MachineSet) -> bool {
+/// How soon a changed status is to be written: rollouts go by the numbers, and people wait for all of them to be there.
+pub fn urgency(before: &MachineSet, after: &MachineSet) -> Urgency {
     let numbers = |set: &MachineSet| {
         let status = set.status.as_ref();
-        (
-            status.and_then(|s| s.available_replicas),
-            status.and_then(|s| s.up_to_date_replicas),
-        )
+        status.map(|s| (s.replicas, s.available_replicas, s.up_to_date_replicas))
     };
-    let complete = |set: &MachineSet| numbers(set).0 == set.spec.replicas;
+    let wanted = after.spec.replicas;
+    let complete = numbers(after).is_some_and(|(all, available, _)| all == wanted && available == wanted);
+    let usable = |set: &MachineSet| numbers(set).map(|(_, available, fitting)| (available, fitting));
+    let seen = |set: &MachineSet| set.status.as_ref().and_then(|s| s.observed_generation);
     let paused = |set: &MachineSet| conditions::is_true(set, types::PAUSED);
-    after.metadata.deletion_timestamp.is_some()
-        || paused(before) != paused(after)
-        || (complete(after) && numbers(before) != numbers(after))
+    let scaling = |set: &MachineSet| conditions::is_true(set, types::SCALING_UP);
+    // The names of new Machines follow from it: a Machine that replaces another must not take its name after a restart.
+    let replacing = seen(before) == seen(after) && scaling(after) && !scaling(before);
+    Urgency::first(
+        paused(before) != paused(after) || replacing || (complete && numbers(before) != numbers(after)),
+        after.metadata.deletion_timestamp.is_some()
+            || usable(before) != usable(after)
+            || seen(before) != seen(after),
+    )
 }
 
 fn status(set: &mut MachineSet) -> &mut MachineSetStatus {

@@ -25,13 +25,13 @@ use capi_api::{
     finalizers, labels,
 };
 use capi_runtime::{
-    Context, Controller, Failure, Key, Manager, Next, Reconciler, Stores, meta, owners_of_kind,
+    Context, Controller, Failure, Key, Manager, Next, Reconciler, StatusPace, Stores, meta, owners_of_kind,
 };
 use kube::{Resource, ResourceExt, core::DynamicObject};
 use parking_lot::Mutex;
 
 use self::observe::World;
-use crate::{pace::Pace, pause, propagate::Memory, selector};
+use crate::{pause, propagate::Memory, selector};
 
 /// How many names of former Machines are remembered per MachineSet.
 const REMEMBERED: usize = 1000;
@@ -62,7 +62,7 @@ pub struct MachineSetReconciler {
     episodes: Mutex<BTreeMap<Key, String>>,
     /// What was last carried to Machines and clones.
     carried: Memory,
-    pace: Pace,
+    pace: StatusPace,
 }
 
 impl MachineSetReconciler {
@@ -89,16 +89,16 @@ impl MachineSetReconciler {
         self.former.lock().remove(key);
         self.episodes.lock().remove(key);
         self.carried.forget(key);
-        self.pace.forget(key);
+        self.pace.settled(key);
     }
 
     /// For how long the status of a MachineSet may be held back.
     fn hold(&self, ctx: &Context, key: &Key, before: &MachineSet, after: &MachineSet) -> Option<Duration> {
         if before.status == after.status {
+            self.pace.settled(key);
             return None;
         }
-        let urgent = conditions::is_urgent(before, after);
-        self.pace.space_out(key, ctx.now(), urgent)
+        self.pace.hold(key, ctx.now(), conditions::urgency(before, after))
     }
 }
 

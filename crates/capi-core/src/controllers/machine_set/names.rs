@@ -15,13 +15,13 @@ use gotemplate::{Limits, Template, Value};
 /// The names' template if none is set.
 pub const DEFAULT_TEMPLATE: &str = "{{ .machineSet.name }}-{{ .random }}";
 
-/// What tells a round of creation from former ones, also after a restart: since when the MachineSet has (not) been
-/// scaling up.
+/// What tells a round of creation from former ones, also after a restart: what was asked for, and since when the
+/// MachineSet has (not) been scaling up.
 pub fn episode(set: &MachineSet) -> String {
+    let generation = set.metadata.generation.unwrap_or_default();
     let condition = get(set, types::SCALING_UP);
-    condition.map_or_else(String::new, |c| {
-        format!("{}@{}", c.status, c.last_transition_time.0)
-    })
+    let since = condition.map(|c| format!("{}@{}", c.status, c.last_transition_time.0));
+    format!("{generation} {}", since.unwrap_or_default())
 }
 
 /// What names are made of.

@@ -278,6 +278,7 @@ fn replicas(world: &World, held: Vec<String>, plan: &mut Plan, now: Timestamp) -
         .as_ref()
         .and_then(|d| d.order)
         .unwrap_or_default();
+    let mut deleted = Vec::new();
     for machine in deletion_order::first(&world.machines, there - wanted, order, now) {
         if machines::is_deleting(&machine) {
             continue;
@@ -288,11 +289,11 @@ fn replicas(world: &World, held: Vec<String>, plan: &mut Plan, now: Timestamp) -
             world.set.name_any()
         );
         plan.steps.push(Step::new(Action::Delete(machine), why));
-        plan.events.push(Event::normal(
-            "SuccessfulDelete",
-            format!("Deleted Machine {name:?}"),
-        ));
+        deleted.push(name);
     }
+    let told = machines::named("Deleted", &deleted);
+    plan.events
+        .extend(told.map(|text| Event::normal("SuccessfulDelete", text)));
     Blocked::default()
 }
 

@@ -41,6 +41,16 @@ pub const COMPONENTS: [(&str, &str); 4] = [
     (types::ETCD_POD_HEALTHY, "etcd"),
 ];
 
+/// All condition types that may be written, besides `UpToDate`.
+pub const ALL: [&str; 6] = [
+    types::NODE_KUBEADM_LABELS_AND_TAINTS_SET,
+    types::API_SERVER_POD_HEALTHY,
+    types::CONTROLLER_MANAGER_POD_HEALTHY,
+    types::SCHEDULER_POD_HEALTHY,
+    types::ETCD_POD_HEALTHY,
+    types::ETCD_MEMBER_HEALTHY,
+];
+
 /// Why a condition cannot be told yet.
 pub const NOT_INITIALIZED: &str = "Waiting for Cluster control plane to be initialized";
 

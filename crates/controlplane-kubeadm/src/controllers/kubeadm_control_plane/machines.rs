@@ -11,8 +11,9 @@ use capi_api::{
         Bootstrap, ContractVersionedObjectReference, Machine, MachineDeletionSpec, MachineReadinessGate,
         MachineSpec,
     },
-    labels, names,
+    finalizers, labels, names,
 };
+use capi_runtime::meta;
 use kube::{
     ResourceExt,
     api::ObjectMeta,
@@ -321,8 +322,13 @@ pub fn intent(world: &World, machine: &Machine) -> Value {
         taints: world.control_plane.spec.machine_template.spec.taints.clone(),
         ..MachineSpec::default()
     };
-    let metadata = json!({
+    let mut metadata = json!({
         "labels": machine_labels(world), "annotations": annotations, "ownerReferences": [world.controller()] });
+    // At birth: one write less than when the Machine controller adds it. From then on it is kept as long as it is there:
+    // what an apply leaves out, it gives up.
+    if machine.uid().is_none() || meta::has_finalizer(&machine.metadata, finalizers::MACHINE) {
+        metadata["finalizers"] = json!([finalizers::MACHINE]);
+    }
     json!({ "metadata": metadata, "spec": spec })
 }
 

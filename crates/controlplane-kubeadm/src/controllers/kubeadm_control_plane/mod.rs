@@ -2,7 +2,7 @@
 //!
 //! `observe` gathers a [`world::World`], `plan` decides, `act` writes, `status` reports. Everything that decides is pure
 //! and lives in modules of its own: certificates, machines, up_to_date, health, preflight, replicas, leaving, remediation,
-//! stray, availability, machine_conditions, progress.
+//! stray, availability, machine_conditions, progress, pace.
 
 mod act;
 mod addons;
@@ -15,6 +15,7 @@ mod machine_conditions;
 mod machines;
 mod membership;
 mod observe;
+mod pace;
 mod plan;
 mod preflight;
 mod progress;
@@ -29,10 +30,11 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use capi_api::{
+    conditions::{self, Draft, reasons, types},
     controlplane::v1beta2::KubeadmControlPlane,
     core::v1beta2::{Cluster, Machine},
     finalizers, labels,
@@ -45,8 +47,9 @@ use kube::ResourceExt;
 use self::{
     act::Act,
     observe::Memory,
+    pace::Paces,
     plan::{Action, NamesInUse, Plan},
-    world::{Workload, World},
+    world::{MachineView, Workload, World},
 };
 use crate::{Error, Settings};
 
@@ -67,6 +70,7 @@ pub fn controller(settings: Arc<Settings>) -> Controller<KubeadmControlPlane> {
     let reconciler = KubeadmControlPlaneReconciler {
         settings,
         memory: Memory::default(),
+        paces: Paces::default(),
     };
     Controller::<KubeadmControlPlane>::new("kubeadmcontrolplane", reconciler)
         .watches::<Cluster>(|cluster, _| control_plane_of(cluster))
@@ -126,6 +130,7 @@ fn keys_of_cluster(cluster: &Key, stores: &Stores) -> Vec<Key> {
 struct KubeadmControlPlaneReconciler {
     settings: Arc<Settings>,
     memory: Memory,
+    paces: Paces,
 }
 
 #[async_trait]
@@ -133,6 +138,7 @@ impl Reconciler for KubeadmControlPlaneReconciler {
     async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Next, Failure> {
         let Some(control_plane) = ctx.store::<KubeadmControlPlane>().get(key) else {
             self.memory.forget(key);
+            self.paces.forget(key);
             return Ok(Next::Done);
         };
         let Some(cluster) = cluster_of(ctx, &control_plane) else {
@@ -152,10 +158,9 @@ impl Reconciler for KubeadmControlPlaneReconciler {
         {
             return Ok(Next::Done);
         }
-        if ctx
-            .stop_if_paused(cluster.spec.paused == Some(true), &*control_plane)
-            .await?
-        {
+        let cluster_paused = cluster.spec.paused == Some(true);
+        if cluster_paused || capi_runtime::meta::has_paused_annotation(&control_plane.metadata) {
+            ctx.stop_if_paused(cluster_paused, &*control_plane).await?;
             return Ok(Next::Done);
         }
         Ok(self.reconcile_in_cluster(ctx, &control_plane, cluster).await?)
@@ -212,23 +217,54 @@ impl KubeadmControlPlaneReconciler {
             let before = world.control_plane.status.as_ref();
             status.observed_generation = before.and_then(|status| status.observed_generation);
         }
-        for machine in &report.machines {
-            let name = machine.name_any();
-            if acted.is_ok() && plan.deletes(&name) {
-                // It has changed by its deletion, which brings it back here.
+        // Written together with the rest: a write of its own would say nothing more.
+        let runs = Draft::is_false(types::PAUSED, reasons::NOT_PAUSED, "");
+        conditions::set(&mut report.control_plane, runs, ctx.now());
+        // What is to be deleted changes by that, which brings it back here.
+        report
+            .machines
+            .retain(|machine| acted.is_err() || !plan.deletes(&machine.name_any()));
+        let held = self.write(ctx, &world, &report).await?;
+        acted?;
+        Ok(self.next(ctx, &world, &plan, report.look_again).earliest(held))
+    }
+
+    /// Writes what is reported, but for what is held back; returns when that is due.
+    async fn write(&self, ctx: &Context, world: &World, report: &status::Report) -> Result<Next, Error> {
+        let (key, now) = (ctx.key(), ctx.now());
+        let views: BTreeMap<String, &MachineView> =
+            world.machines.iter().map(|view| (view.name(), view)).collect();
+        let changed: Vec<(&MachineView, &Machine)> = report
+            .machines
+            .iter()
+            .filter_map(|machine| Some((*views.get(&machine.name_any())?, machine)))
+            .collect();
+        let urgencies = changed
+            .iter()
+            .map(|(view, machine)| (Key::of(*machine), pace::of_machine(&view.machine, machine)));
+        let held = self.paces.hold_machines(key, now, urgencies.collect());
+        let mut next = held
+            .values()
+            .fold(Next::Done, |next, hold| next.earliest(Next::After(*hold)));
+        for (view, machine) in changed {
+            if held.contains_key(&Key::of(machine)) {
                 continue;
             }
-            let Some(view) = world.machines.iter().find(|view| view.name() == name) else {
-                continue;
-            };
             match ctx.patch(&*view.machine, machine).await {
                 Err(error) if error.is_not_found() => {}
                 result => drop(result?),
             }
         }
-        ctx.patch(&world.control_plane, &report.control_plane).await?;
-        acted?;
-        Ok(self.next(ctx, &world, &plan, report.look_again))
+        let (before, after) = (&world.control_plane, &report.control_plane);
+        if before.status == after.status {
+            self.paces.settled(key);
+            return Ok(next);
+        }
+        match self.paces.hold(key, now, pace::of_control_plane(before, after)) {
+            Some(hold) => next = next.earliest(Next::After(hold)),
+            None => drop(ctx.patch(before, after).await?),
+        }
+        Ok(next)
     }
 
     fn warn_when_blocked(&self, ctx: &Context, world: &World, plan: &Plan) {

@@ -1,9 +1,7 @@
 //! Carries a plan for a DevMachine out: first on the simulated world, then on the objects that report it.
 
-use std::time::Duration;
-
 use capi_api::core::v1beta2::Machine;
-use capi_runtime::{Context, Key, Next};
+use capi_runtime::{Context, Key, Next, meta};
 
 use super::{
     conditions::{self, State},
@@ -11,13 +9,13 @@ use super::{
     plan::{Action, Plan},
 };
 use crate::{
-    api::{BOOTSTRAPPED_ANNOTATION, DevInitializationStatus, DevMachine},
+    api::{BOOTSTRAPPED_ANNOTATION, DEV_MACHINE_FINALIZER, DevInitializationStatus, DevMachine},
     backend::{NodeOrder, World, guest::BootstrapData},
     error::Error,
 };
 
-/// Does what the plan says, and reports how far it came even if a step failed. `after` is the object to report on, with
-/// what else is to be written of it.
+/// Does what the plan says, and reports how far it came even if a step failed; if all went well and there will soon be
+/// more to tell, then. `after` is the object to report on, with what else is to be written of it.
 pub async fn act(
     ctx: &Context,
     world: &World,
@@ -25,19 +23,15 @@ pub async fn act(
     mut plan: Plan,
     after: DevMachine,
 ) -> Result<Next, Error> {
+    let wait = plan.worth_waiting(observed, ctx.now());
     let failure = carry_out(world, observed, &mut plan).await;
+    if let (None, Some(wait)) = (&failure, wait) {
+        return Ok(Next::After(plan.next.map_or(wait, |next| next.min(wait))));
+    }
     report(ctx, observed, &plan, after).await?;
     match failure {
         Some(error) => Err(error),
         None => Ok(plan.next.map_or(Next::Done, Next::After)),
-    }
-}
-
-/// Does what the plan says, to be reported later, after `wait` at the latest; a failure is reported next time.
-pub async fn only(world: &World, observed: &Observed, mut plan: Plan, wait: Duration) -> Result<Next, Error> {
-    match carry_out(world, observed, &mut plan).await {
-        Some(error) => Err(error),
-        None => Ok(Next::After(plan.next.map_or(wait, |next| next.min(wait)))),
     }
 }
 
@@ -47,7 +41,6 @@ async fn carry_out(world: &World, observed: &Observed, plan: &mut Plan) -> Optio
             if let Some((_, state)) = plan.states.iter_mut().find(|(part, _)| *part == action.part()) {
                 *state = State::Failed(told(&error));
             }
-            plan.mark_bootstrapped = false;
             return Some(error);
         }
     }
@@ -111,6 +104,18 @@ fn joins_etcd(observed: &Observed, data: Option<&BootstrapData>) -> bool {
         && authorities.is_some_and(|authorities| authorities.etcd.is_some())
 }
 
+/// The object as it must be before anything is made for it: nothing is made that nobody would clean up. The provider ID,
+/// which is known from the start, goes along; it counts only once the machine is provisioned.
+pub fn protected(dev_machine: &DevMachine) -> DevMachine {
+    let mut after = dev_machine.clone();
+    meta::add_finalizer(&mut after.metadata, DEV_MACHINE_FINALIZER);
+    after.spec.provider_id = Some(provider_id(dev_machine));
+    if after.spec != dev_machine.spec {
+        after.metadata.generation = after.metadata.generation.map(|generation| generation + 1);
+    }
+    after
+}
+
 fn provider_id(dev_machine: &DevMachine) -> String {
     let name = dev_machine.metadata.name.as_deref().unwrap_or_default();
     dev_machine
@@ -150,13 +155,18 @@ async fn report(ctx: &Context, observed: &Observed, plan: &Plan, mut after: DevM
     foresee_generation(before, &mut after);
     conditions::write(&mut after, &plan.states, ctx.now());
     conditions::write_faults(&mut after, plan.faults.clone(), ctx.now());
-    ctx.patch(before, &after).await?;
-    if plan.mark_bootstrapped {
+    let runs = plan
+        .states
+        .last()
+        .is_some_and(|(_, state)| *state == State::Provisioned);
+    if observed.was_bootstrapped() && !observed.is_marked() && !runs {
+        // The conditions are about to forget that the machine was a node once.
         let mut marked: Machine = observed.machine.clone();
         let annotations = marked.metadata.annotations.get_or_insert_default();
         annotations.insert(BOOTSTRAPPED_ANNOTATION.to_owned(), String::new());
         ctx.patch(&observed.machine, &marked).await?;
     }
+    ctx.patch(before, &after).await?;
     Ok(())
 }
 

@@ -138,7 +138,12 @@ pub fn write(machine: &mut DevMachine, states: &[(Part, State)], now: Timestamp)
 
     let types: Vec<_> = states.iter().map(|(part, _)| part.condition()).collect();
     // The counter of steps helps while the machine is being made; afterwards the message of the worst part says more.
-    let making = machine.metadata.deletion_timestamp.is_none() && machine.spec.provider_id.is_none();
+    let status = machine.status.as_ref();
+    let provisioned = status
+        .and_then(|status| status.initialization.as_ref())
+        .and_then(|i| i.provisioned)
+        == Some(true);
+    let making = machine.metadata.deletion_timestamp.is_none() && !provisioned;
     let old = v1beta1::V1Beta1ConditionsAccess::v1beta1_conditions(machine);
     if let Some(ready) = v1beta1::summary(old, &types, making.then_some(types.len())) {
         v1beta1::set(machine, ready, now);

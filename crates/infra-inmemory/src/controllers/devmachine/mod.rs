@@ -127,29 +127,27 @@ impl Reconciler for DevMachineReconciler {
         let (Some(machine), Some(cluster)) = (machine, cluster) else {
             return Ok(Next::Done);
         };
-        let mut after = taken_in_charge(&*dev_machine, DEV_MACHINE_FINALIZER, ctx.now());
+        let taken = |object: &DevMachine| taken_in_charge(object, DEV_MACHINE_FINALIZER, ctx.now());
         match observe::observe(ctx, &self.world, &dev_machine, &machine, &cluster).await? {
             Sight::Nothing => {
-                ctx.patch(&*dev_machine, &after).await?;
+                ctx.patch(&*dev_machine, &taken(&dev_machine)).await?;
                 Ok(Next::Done)
             }
             Sight::Unsupported(draft) => {
+                let mut after = taken(&dev_machine);
                 capi_api::conditions::set(&mut after, draft, ctx.now());
                 ctx.patch(&*dev_machine, &after).await?;
                 Ok(Next::Done)
             }
             Sight::Observed(mut observed) => {
                 let plan = plan::plan(&observed, ctx.now());
-                if let Some(wait) = plan.worth_waiting(&observed, ctx.now()) {
-                    return Ok(act::only(&self.world, &observed, plan, wait).await?);
-                }
                 if !plan.actions.is_empty() {
-                    // Nothing is made that nobody would clean up.
-                    let mut protected = observed.dev_machine.clone();
-                    meta::add_finalizer(&mut protected.metadata, DEV_MACHINE_FINALIZER);
-                    ctx.patch(&observed.dev_machine, &protected).await?;
+                    let protected = act::protected(&observed.dev_machine);
+                    // Locked, so that the status can follow on the version that this makes.
+                    ctx.patch_locked(&observed.dev_machine, &protected).await?;
                     observed.dev_machine = protected;
                 }
+                let after = taken(&act::protected(&observed.dev_machine));
                 Ok(act::act(ctx, &self.world, &observed, plan, after).await?)
             }
         }

@@ -61,10 +61,22 @@ impl Observed {
             .is_some_and(|labels| labels.contains_key(labels::CONTROL_PLANE))
     }
 
-    /// Whether the machine became a node once, perhaps in an earlier process.
+    /// Whether the machine became a node once, perhaps in an earlier process: its last part is said to run, or it ran
+    /// once and its Machine is marked for that.
     pub fn was_bootstrapped(&self) -> bool {
+        let last = Part::all(self.is_control_plane()).last();
+        self.is_marked() || last.is_some_and(|part| conditions::is_true(&self.dev_machine, part.condition()))
+    }
+
+    /// Whether its Machine is marked as a machine that became a node once.
+    pub(super) fn is_marked(&self) -> bool {
         let annotations = self.machine.metadata.annotations.as_ref();
         annotations.is_some_and(|annotations| annotations.contains_key(BOOTSTRAPPED_ANNOTATION))
+    }
+
+    /// Whether the object says something of a part.
+    pub(super) fn reports(&self, part: Part) -> bool {
+        conditions::get(&self.dev_machine, part.condition()).is_some()
     }
 
     pub(super) fn settings(&self) -> InMemoryMachineBackendSpec {
@@ -109,6 +121,14 @@ impl Observed {
         passed.is_some_and(|passed| passed < age)
     }
 
+    /// Since when there is a control plane to join.
+    pub(super) fn may_join_since(&self) -> Option<Timestamp> {
+        let found = conditions::get(&self.cluster, conditions::types::CONTROL_PLANE_INITIALIZED);
+        found
+            .filter(|found| found.status == "True")
+            .map(|found| found.last_transition_time.0)
+    }
+
     pub(super) fn lost_data_before(&self) -> bool {
         let told = conditions::get(&self.dev_machine, faults::CONDITION);
         told.is_some_and(|told| told.reason == faults::ETCD_DATA_LOST)
@@ -123,6 +143,18 @@ impl Observed {
         let own = startup_delay(component, self.uid(), field)
             .map_err(|error| format!("spec.backend.inMemory.{field}: {error}"))?;
         Ok(own.saturating_add(self.switches().faults.slow.unwrap_or_default()))
+    }
+
+    /// A part that runs at `due`; says so if a switch is why that takes long.
+    pub(super) fn starting(&self, due: Timestamp) -> State {
+        match self.switches().faults.slow {
+            Some(slow) => State::Held(faults::told(
+                faults::SLOW,
+                &format!("{slow:#}"),
+                &format!("this takes until {due:.0}"),
+            )),
+            None => State::Starting,
+        }
     }
 
     /// Why a part does not start, if a switch holds it back. One that ran before is not held back, but broken.

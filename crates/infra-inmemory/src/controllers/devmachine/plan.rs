@@ -23,6 +23,9 @@ const FIRST_REPORT: Duration = Duration::from_secs(2);
 /// How near the next part of a machine must be for both to be reported at once.
 const NEXT_PART: Duration = Duration::from_secs(3);
 
+/// A machine that boots within this time is reported when it runs; meanwhile its Machine says `Provisioning`.
+const QUICK_BOOT: Duration = Duration::from_secs(15);
+
 /// How often kubeadm looks again for a cluster that it cannot join.
 const JOIN_RETRY: Duration = Duration::from_secs(5);
 
@@ -68,8 +71,6 @@ pub struct Plan {
     pub states: Vec<(Part, State)>,
     /// The machine runs: it has a provider id and the contract's flag.
     pub provisioned: bool,
-    /// The owner is told that the machine became a node once.
-    pub mark_bootstrapped: bool,
     /// What the machine's switches do, if any is set.
     pub faults: Option<Draft>,
     /// When to look again, if nothing happens before.
@@ -82,7 +83,8 @@ impl Plan {
     }
 
     /// How long to leave the object as it is, because what would be reported is about to change by itself: a machine that
-    /// was just created and waits for its data, and one whose next part is a few seconds away. Saves a write each.
+    /// was just created and waits for its data, one that boots soon, and one whose next part is a few seconds away: a Node
+    /// cannot be found before that, either. Saves a write each.
     pub fn worth_waiting(&self, observed: &Observed, now: Timestamp) -> Option<Duration> {
         if self.faults.is_some() || observed.reports_faults() {
             return None;
@@ -97,15 +99,21 @@ impl Plan {
         };
         let first = self.states.first().map(|(_, state)| state);
         if first.is_some_and(waits) {
-            return observed
-                .is_younger_than(FIRST_REPORT, now)
-                .then_some(FIRST_REPORT);
+            // The data follows on the control plane.
+            let soon = observed.is_younger_than(FIRST_REPORT, now)
+                || observed
+                    .may_join_since()
+                    .is_some_and(|since| is_within(FIRST_REPORT, since, now));
+            return soon.then_some(FIRST_REPORT);
         }
         let on_its_way =
             |state: &State| matches!(state, State::Provisioned | State::Starting | State::WaitingFor(_));
-        let reported = observed.was_provisioned() && observed.dev_machine.spec.provider_id.is_some();
+        let quick = match first {
+            Some(State::Starting) if !observed.reports(Part::Vm) => QUICK_BOOT,
+            _ => NEXT_PART,
+        };
         self.next
-            .filter(|next| *next <= NEXT_PART && reported)
+            .filter(|next| *next <= quick)
             .filter(|_| self.states.iter().all(|(_, state)| on_its_way(state)))
     }
 
@@ -181,7 +189,7 @@ fn plan_parts(observed: &Observed, now: Timestamp) -> Plan {
     match observed.boots_at(now) {
         Ok(boots_at) if boots_at <= now => {}
         Ok(boots_at) => {
-            plan.states = following(parts, Part::Vm, State::Starting);
+            plan.states = following(parts, Part::Vm, observed.starting(boots_at));
             plan.wait_until(boots_at, now);
             return plan;
         }
@@ -203,9 +211,12 @@ fn plan_parts(observed: &Observed, now: Timestamp) -> Plan {
     if observed.is_control_plane() {
         plan_control_plane(observed, joined_at, now, &mut plan);
     }
-    let done = plan.states.iter().all(|(_, state)| *state == State::Provisioned);
-    plan.mark_bootstrapped = done && !observed.was_bootstrapped();
     plan
+}
+
+/// Whether that long has not passed yet. Times of conditions have whole seconds.
+fn is_within(duration: Duration, since: Timestamp, now: Timestamp) -> bool {
+    Duration::try_from(now.duration_since(since)).is_ok_and(|passed| passed < duration)
 }
 
 /// `state` for `part`, and waiting for it for the parts after it.
@@ -241,7 +252,7 @@ fn plan_node(observed: &Observed, now: Timestamp, plan: &mut Plan) -> Result<Tim
     let due = observed.node_due(now).map_err(State::Failed)?;
     if due > now {
         plan.wait_until(due, now);
-        return Err(State::Starting);
+        return Err(observed.starting(due));
     }
     let guest = observed.guest.clone().unwrap_or_default();
     let data = guest
@@ -326,7 +337,7 @@ fn plan_control_plane(observed: &Observed, joined_at: Timestamp, now: Timestamp,
             Err(message) => State::Failed(message),
             Ok(due) if due > now => {
                 plan.wait_until(due, now);
-                State::Starting
+                observed.starting(due)
             }
             Ok(_) => match authorities {
                 Some(Ok(_)) => {

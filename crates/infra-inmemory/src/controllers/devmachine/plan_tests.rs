@@ -286,10 +286,7 @@ fn the_control_plane_starts_after_the_node() {
     let mut third = with_guest(joined(observed(true), 12), INIT);
     third.simulated.as_mut().unwrap().etcd = true;
     let third = plan(&third, at(15));
-    assert_eq!(
-        (third.actions, third.next),
-        (vec![Action::StartApiServer], None)
-    );
+    assert_eq!((third.actions, third.next), (vec![Action::StartApiServer], None));
 }
 
 #[test]
@@ -316,7 +313,11 @@ fn what_is_about_to_change_is_not_reported() {
     assert_eq!(wait(&booting, 0), None, "what is told already must not grow old");
 
     let mut running = with_guest(created(observed(true)), INIT);
-    assert_eq!(wait(&running, 10), Some(Duration::from_secs(2)), "its Node follows");
+    assert_eq!(
+        wait(&running, 10),
+        Some(Duration::from_secs(2)),
+        "its Node follows"
+    );
     running.dev_machine.spec.provider_id = Some("in-memory://dev-1".into());
     running.dev_machine.status = Some(DevMachineStatus {
         initialization: Some(DevInitializationStatus {
@@ -362,7 +363,10 @@ fn a_machine_whose_last_part_is_said_to_run_was_a_node_before() {
     let mut parts = vec![(Part::Vm, State::Provisioned), (Part::Node, State::Provisioned)];
     write(&mut lost.dev_machine, &parts, at(12));
     assert!(!lost.was_bootstrapped(), "its API server has not come up yet");
-    parts.extend([(Part::Etcd, State::Provisioned), (Part::ApiServer, State::Provisioned)]);
+    parts.extend([
+        (Part::Etcd, State::Provisioned),
+        (Part::ApiServer, State::Provisioned),
+    ]);
     write(&mut lost.dev_machine, &parts, at(14));
     assert!(lost.was_bootstrapped() && !lost.is_marked());
     assert_eq!(plan(&with_guest(lost, INIT), at(500)).actions.len(), 4, "at once");
