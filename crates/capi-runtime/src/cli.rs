@@ -22,6 +22,7 @@ use crate::{
     error::{Error, chain},
     key::Key,
     manager::Manager,
+    ring::leases::Membership,
     transport::{self, RetryLimits},
     webhook::{WebhookOptions, WebhookServer, configuration::Names},
 };
@@ -76,12 +77,15 @@ pub async fn serve(
     let own_namespace = own_namespace(&config);
     let client = transport::client(config, RetryLimits::default(), Arc::new(SystemRandomness))
         .map_err(|error| Error::config("kubeconfig", error))?;
-    let mut manager = Manager::builder(client)
+    let mut builder = Manager::builder(client)
         .name(name)
         .namespace(flags.namespace.clone())
         .watch_filter(flags.watch_filter.clone())
-        .features(flags.feature_gates.clone())
-        .build()?;
+        .features(flags.feature_gates.clone());
+    if flags.leader_elect {
+        builder = builder.replicas(Membership::of_pod(name, &own_namespace));
+    }
+    let mut manager = builder.build()?;
     register(&mut manager);
     for (controller, concurrency) in &flags.concurrency {
         if !manager.set_concurrency(controller, *concurrency) {

@@ -88,7 +88,7 @@ pub use manager::{Builder, Manager, Readiness};
 pub use metrics::Metrics;
 pub use patch::{PatchPlan, merge_diff};
 pub use queue::{Pace, Priority, WorkQueue};
-pub use ring::{Ring, ShardKey, Work};
+pub use ring::{Ring, ShardKey, Work, leases::Membership};
 pub use status_pace::{StatusPace, Urgency};
 pub use store::{BY_CLUSTER, BY_OWNER, Delta, Store, Stores};
 pub use transport::management_client;

@@ -28,14 +28,14 @@ use crate::{
     controller::{AnyController, Controller},
     error::Error,
     events::Recorder,
-    external::Externals,
+    external::{self, Definition, Externals},
     key::{Key, Kind},
     metrics::Metrics,
-    ring::Ring,
+    ring::{Ring, leases::Keeper},
     store::Stores,
     webhook::{
         self, Admission, Defaulter, Validator, WebhookServer,
-        conversion::{Conversion, Conversions},
+        conversion::{Conversion, Conversions, Definitions},
     },
     workload::Workloads,
 };
@@ -102,6 +102,7 @@ pub struct Manager {
     controllers: Vec<Box<dyn AnyController>>,
     background: Vec<(String, Background)>,
     webhook_server: Option<WebhookServer>,
+    keeper: Option<Keeper>,
     features: BTreeMap<String, bool>,
     ready: Readiness,
 }
@@ -162,6 +163,15 @@ impl Manager {
     /// Adds the conversions between the versions of a kind.
     pub fn conversion(&mut self, conversion: Conversion) {
         self.conversions.add(conversion);
+    }
+
+    /// Adds the conversions of kinds that have tables; `definitions` makes the definitions of the kinds.
+    pub fn conversion_tables(
+        &mut self,
+        kinds: &'static [capi_api::conversion::Kind],
+        definitions: Definitions,
+    ) {
+        self.conversions.add_tables(kinds, definitions);
     }
 
     /// The conversions as functions, for an API server in the same process.
@@ -247,9 +257,23 @@ impl Manager {
         Context::new(self.shared.clone(), name.into(), Key::default(), None)
     }
 
+    /// References of older versions name the version of what they refer to, as its definition says.
+    fn look_up_versions(&self) {
+        if self.conversions.definitions().is_empty() {
+            return;
+        }
+        let definitions = self.shared.stores.declare::<Definition>();
+        self.conversions.look_up_versions(Arc::new(move |group, kind| {
+            external::served_version(&definitions, group, kind)
+        }));
+    }
+
     /// Runs until `shutdown`, then lets reconciles in flight end.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
+        self.look_up_versions();
         let shared = self.shared.clone();
+        let (leave, keeper) = (CancellationToken::new(), self.keeper.take());
+        let members = TaskTracker::new();
         let ready = self.ready.clone();
         let controllers = TaskTracker::new();
         let failure: Arc<Mutex<Option<Error>>> = Arc::default();
@@ -259,6 +283,9 @@ impl Manager {
             result = self.start(&controllers, &shutdown, &failure) => {
                 match result {
                     Ok(()) => {
+                        if let Some(keeper) = keeper {
+                            members.spawn(keeper.run(leave.clone()));
+                        }
                         ready.0.store(true, Ordering::Relaxed);
                         shutdown.cancelled().await;
                     }
@@ -270,6 +297,10 @@ impl Manager {
         shutdown.cancel();
         controllers.close();
         controllers.wait().await;
+        // Nothing is worked on any more: others may take over at once.
+        leave.cancel();
+        members.close();
+        members.wait().await;
         shared.workloads.close();
         shared.externals.close();
         shared.cancel.cancel();

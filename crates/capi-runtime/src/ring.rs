@@ -2,7 +2,9 @@
 //!
 //! Everything that belongs to one cluster has one [`ShardKey`] and so one owner among the members of the ring
 //! (rendezvous hashing: when a member comes or goes, only its own share moves). One replica alone is the ring of one.
-//! Owning a shard saves work; it is never what makes a write safe.
+//! Owning a shard saves work; it is never what makes a write safe. `leases` tells who the members are.
+
+pub(crate) mod leases;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,6 +57,10 @@ struct State {
     members: BTreeSet<String>,
     /// During a hand-over the members to be; only what both give us may be started.
     next: Option<BTreeSet<String>>,
+    /// True while nothing may be started: not all other members know of this one.
+    paused: bool,
+    /// Counts the changes after which more may be ours than before.
+    generation: u64,
     working: BTreeMap<ShardKey, usize>,
 }
 
@@ -69,10 +75,20 @@ impl Ring {
     /// The ring with one member.
     pub fn alone(me: impl Into<String>) -> Self {
         let me = me.into();
-        let members = BTreeSet::from([me.clone()]);
+        Self::with(BTreeSet::from([me.clone()]), me)
+    }
+
+    /// A ring whose members are not known yet: nothing is ours.
+    pub(crate) fn unknown(me: impl Into<String>) -> Self {
+        Self::with(BTreeSet::new(), me.into())
+    }
+
+    fn with(members: BTreeSet<String>, me: String) -> Self {
         let state = State {
             members,
             next: None,
+            paused: false,
+            generation: 0,
             working: BTreeMap::new(),
         };
         Self {
@@ -105,35 +121,66 @@ impl Ring {
     /// Changes the members: stops to start work on shards that leave, waits for their work in flight, then takes over
     /// what is new. Returns once nothing of the leaving shards is being worked on.
     pub async fn hand_over(&self, members: BTreeSet<String>) {
-        self.inner.state.lock().next = Some(members.clone());
+        self.restrict(members.clone());
+        self.drained().await;
+        self.activate(members, true);
+    }
+
+    /// From now on only work that both the members now and these give us is started.
+    pub(crate) fn restrict(&self, members: BTreeSet<String>) {
+        self.inner.state.lock().next = Some(members);
+        self.inner.changes.notify_waiters();
+    }
+
+    /// Waits until nothing is worked on that the members to be do not give us.
+    pub(crate) async fn drained(&self) {
         loop {
             let mut ended = pin!(self.inner.changes.notified());
             ended.as_mut().enable();
             {
-                let mut state = self.inner.state.lock();
-                let leaving = |shard: &ShardKey| owner(&members, shard) != Some(self.inner.me.as_str());
+                let state = self.inner.state.lock();
+                let Some(members) = &state.next else { return };
+                let leaving = |shard: &ShardKey| owner(members, shard) != Some(self.inner.me.as_str());
                 if !state.working.keys().any(leaving) {
-                    state.members = members;
-                    state.next = None;
-                    break;
+                    return;
                 }
             }
             ended.await;
         }
+    }
+
+    /// These are the members now; `known` says whether all of them know that this one is a member too.
+    pub(crate) fn activate(&self, members: BTreeSet<String>, known: bool) {
+        {
+            let mut state = self.inner.state.lock();
+            if state.members == members && state.next.is_none() && state.paused != known {
+                return;
+            }
+            state.members = members;
+            state.next = None;
+            state.paused = !known;
+            state.generation += 1;
+        }
         self.inner.changes.notify_waiters();
     }
 
-    /// Waits until the members are others than `known`, so that queues can take up what is new; returns them.
-    pub(crate) async fn changed_from(&self, known: &BTreeSet<String>) -> BTreeSet<String> {
+    /// Waits until more may be ours than at `generation`, so that queues can take up what is new; returns the
+    /// generation now.
+    pub(crate) async fn changed_from(&self, generation: u64) -> u64 {
         loop {
             let mut changed = pin!(self.inner.changes.notified());
             changed.as_mut().enable();
-            let members = self.members();
-            if members != *known {
-                return members;
+            let now = self.generation();
+            if now != generation {
+                return now;
             }
             changed.await;
         }
+    }
+
+    /// See [`Self::changed_from`].
+    pub(crate) fn generation(&self) -> u64 {
+        self.inner.state.lock().generation
     }
 
     /// The members now, as a value that can be compared.
@@ -144,7 +191,8 @@ impl Ring {
 
 impl State {
     fn owns(&self, me: &str, shard: &ShardKey) -> bool {
-        owner(&self.members, shard) == Some(me)
+        !self.paused
+            && owner(&self.members, shard) == Some(me)
             && self
                 .next
                 .as_ref()

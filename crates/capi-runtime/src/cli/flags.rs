@@ -48,7 +48,7 @@ pub struct Flags {
     /// Concurrency per controller, from flags --<controller>-concurrency
     #[arg(skip)]
     pub concurrency: BTreeMap<String, usize>,
-    /// Accepted for compatibility; replicas share the work by other means
+    /// Share the work with other replicas; without it, there must be no other
     #[arg(long, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub leader_elect: bool,
 }

@@ -15,7 +15,10 @@ use crate::{
     events::Recorder,
     external::Externals,
     metrics::Metrics,
-    ring::Ring,
+    ring::{
+        Ring,
+        leases::{Keeper, Membership},
+    },
     store::Stores,
     webhook::{Admission, conversion::Conversions},
     workload::{HttpConnector, ProbeSettings, WorkloadConnector, Workloads},
@@ -33,6 +36,7 @@ pub struct Builder {
     namespace: Option<String>,
     watch_filter: Option<String>,
     ring: Option<Ring>,
+    membership: Option<Membership>,
     features: BTreeMap<String, bool>,
 }
 
@@ -49,6 +53,7 @@ impl Builder {
             namespace: None,
             watch_filter: None,
             ring: None,
+            membership: None,
             features: BTreeMap::new(),
         }
     }
@@ -107,6 +112,12 @@ impl Builder {
         self
     }
 
+    /// Shares the work with other replicas, which find each other by Leases.
+    pub fn replicas(mut self, membership: Membership) -> Self {
+        self.membership = Some(membership);
+        self
+    }
+
     /// Feature gates that the user set.
     pub fn features(mut self, features: BTreeMap<String, bool>) -> Self {
         self.features = features;
@@ -116,6 +127,11 @@ impl Builder {
     /// The manager, without controllers yet.
     pub fn build(self) -> Result<Manager, Error> {
         let metrics = Arc::new(Metrics::new()?);
+        let keeper = self.membership.map(|membership| {
+            let (clock, randomness) = (self.clock.clone(), self.randomness.clone());
+            Keeper::new(membership, self.client.clone(), clock, randomness)
+        });
+        let ring = keeper.as_ref().map(Keeper::ring).or(self.ring);
         let stores = Stores::new(
             Arc::new(self.client.clone()),
             self.namespace,
@@ -143,7 +159,7 @@ impl Builder {
             clock: self.clock,
             randomness: self.randomness,
             keys: self.keys,
-            ring: self.ring.unwrap_or_else(|| Ring::alone(self.name.clone())),
+            ring: ring.unwrap_or_else(|| Ring::alone(self.name.clone())),
             applies: ApplyCache::default(),
             watch_filter: self.watch_filter,
             field_manager: self.name,
@@ -158,6 +174,7 @@ impl Builder {
             controllers: Vec::new(),
             background: Vec::new(),
             webhook_server: None,
+            keeper,
             features: self.features,
             ready: Readiness::default(),
         })
