@@ -139,6 +139,11 @@ fn owners(group: &'static str, resources: &'static str) -> Rule {
     allow(group, resources, "update").beyond("asked by an admission plugin, which no audit log shows")
 }
 
+/// The same plugin lets only those change the owners of an object who may delete it.
+fn owned(group: &'static str, resources: &'static str) -> Rule {
+    allow(group, resources, "delete").beyond("asked by an admission plugin, which no audit log shows")
+}
+
 fn core() -> Vec<Rule> {
     let sets = "of ClusterResourceSets, which the scenes do not have";
     let pools = "MachinePools, which the scenes do not have";
@@ -159,6 +164,7 @@ fn core() -> Vec<Rule> {
             CORE,
             "clusters/finalizers machines/finalizers machinedeployments/finalizers machinehealthchecks/finalizers machinesets/finalizers",
         ),
+        owned(CORE, "machinehealthchecks"),
         allow(
             ADDONS,
             "clusterresourcesetbindings clusterresourcesets",
@@ -210,6 +216,8 @@ fn control_plane() -> Vec<Rule> {
         // Machines of any infrastructure are cloned from templates. Kinds of other groups are granted by aggregation.
         allow(INFRASTRUCTURE, "*", "create list patch watch"),
         allow(INFRASTRUCTURE, "*", "get").beyond("read again where a write found it there already"),
+        owned(BOOTSTRAP, "kubeadmconfigs"),
+        owned(INFRASTRUCTURE, "*"),
         allow("", "secrets", "create get list watch"),
         allow("", "secrets", "patch").beyond("rotates kubeconfigs and adopts certificates of users"),
         allow("apiextensions.k8s.io", "customresourcedefinitions", "list watch"),
