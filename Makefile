@@ -65,9 +65,10 @@ test-embedded-all: build ## The whole life on the embedded API server
 
 N        ?= 100
 MACHINES ?= 1
-bench-scale: ## Many clusters at once: time, writes, memory and CPU of the controllers (N=100 MACHINES=1)
-	$(CARGO) build -p e2e $(UNIFY) --bin bench_scale
-	target/debug/bench_scale --clusters $(N) --machines $(MACHINES)
+RELEASE  ?= 1
+bench-scale: ## Many clusters at once: time, writes, memory and CPU of the controllers (N=100 MACHINES=1 RELEASE=1; RELEASE= for the build at hand)
+	$(CARGO) build -p e2e $(UNIFY) --bin bench_scale $(if $(RELEASE),--release)
+	target/$(if $(RELEASE),release,debug)/bench_scale --clusters $(N) --machines $(MACHINES)
 
 test-embedded-restarts: build ## The embedded API server on disk, killed again and again while a cluster comes up
 	e2e/embedded-restarts
@@ -81,7 +82,6 @@ test-power: ## Power cuts at every sync of 10,000 writes, and 20 kills of the em
 	KILLS=20 $(CARGO) test -p embedded-apiserver $(UNIFY) --test kills -- --nocapture
 
 e2e-openstack: build ## Clusters and trouble on a real OpenStack control plane (PARTS="scale"; e2e/openstack/README.md)
-	$(CARGO) build -p e2e $(UNIFY) --bin openstack_guests
 	e2e/openstack/run $(PARTS)
 
 test-readers: ## Rendered bootstrap data before kubeadm (built from its Go module) and cloud-init (where it is installed)
