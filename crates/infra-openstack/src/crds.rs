@@ -4,7 +4,7 @@ use capi_api::crd::{Builder, Error, Shipped};
 
 use crate::api::{
     OpenStackCluster, OpenStackClusterIdentity, OpenStackClusterTemplate, OpenStackFloatingIPPool,
-    OpenStackMachine, OpenStackMachineTemplate, OpenStackServer,
+    OpenStackMachine, OpenStackMachineTemplate, OpenStackServer, v1beta1,
 };
 
 /// The folder of this provider below `deploy`.
@@ -12,7 +12,7 @@ const FOLDER: &str = "infra-openstack";
 
 /// The definitions of this provider's kinds.
 ///
-/// `v1beta1` is not served yet, so its contract label is absent although upstream's definitions carry it.
+/// Who installs them adds `spec.conversion`, since it names the Service of the webhook server.
 pub fn crds() -> Result<Vec<Shipped>, Error> {
     [
         Builder::of::<OpenStackCluster>().spec_optional(),
@@ -27,10 +27,13 @@ pub fn crds() -> Result<Vec<Shipped>, Error> {
     .map(|builder| {
         let builder = builder
             .label("cluster.x-k8s.io/provider", "infrastructure-openstack")
+            .label("cluster.x-k8s.io/v1beta1", "v1beta1")
             .label("cluster.x-k8s.io/v1beta2", "v1beta2");
+        let mut definition = builder.build()?;
+        v1beta1::schema::add(&mut definition)?;
         Ok(Shipped {
             provider: FOLDER,
-            definition: builder.build()?,
+            definition,
         })
     })
     .collect()

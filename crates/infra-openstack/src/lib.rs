@@ -43,7 +43,13 @@ pub fn register_with(manager: &mut Manager, mut tools: Tools) {
     let sessions = Arc::new(Sessions::new(tools));
     manager.register(controllers::openstackcluster::controller(sessions.clone()));
     manager.register(controllers::openstackmachine::controller(sessions.clone()));
+    if manager.feature("AutoScaleFromZero", true) {
+        manager.register(controllers::openstackmachinetemplate::controller(
+            sessions.clone(),
+        ));
+    }
     manager.register(controllers::openstackserver::controller(sessions.clone()));
-    manager.register(controllers::floatingippool::controller(sessions));
+    manager.register(controllers::floatingippool::controller(sessions.clone()));
+    manager.background("openstack-lists", |_| sessions.follow());
     webhooks::register(manager);
 }

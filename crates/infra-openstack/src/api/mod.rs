@@ -1,7 +1,7 @@
 //! The kinds of this provider: data only.
 //!
 //! `v1beta2` is the stored version of clusters, machines and their templates, `v1alpha1` that of servers, pools and
-//! identities. Names are unique, so all of them are found here.
+//! identities. Names are unique, so all of them are found here. [`v1beta1`] is served beside `v1beta2`.
 
 mod api_server;
 mod identity;
@@ -18,6 +18,7 @@ mod ports;
 mod schemas;
 mod security_groups;
 mod servers;
+pub mod v1beta1;
 mod volumes;
 mod wire;
 
@@ -40,6 +41,7 @@ pub use volumes::*;
 capi_api::conditions_access!(
     OpenStackCluster,
     OpenStackMachine,
+    OpenStackMachineTemplate,
     OpenStackServer,
     OpenStackFloatingIPPool
 );

@@ -1,5 +1,6 @@
 //! Octavia: load balancers, listeners, pools, members, monitors.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,6 +17,15 @@ pub struct LoadBalancer {
     /// ACTIVE, ERROR or PENDING_...
     #[serde(default)]
     pub provisioning_status: String,
+    /// ONLINE, OFFLINE, DEGRADED, ERROR ...
+    #[serde(default)]
+    pub operating_status: String,
+    /// When it was made, in UTC.
+    #[serde(default)]
+    pub created_at: String,
+    /// When it was changed last, in UTC.
+    #[serde(default)]
+    pub updated_at: String,
     /// The virtual address.
     #[serde(default)]
     pub vip_address: String,
@@ -34,6 +44,15 @@ pub struct LoadBalancer {
     /// The tags.
     #[serde(default)]
     pub tags: Vec<String>,
+}
+
+impl LoadBalancer {
+    /// When it was made or changed last. Octavia leaves the time zone out.
+    pub fn changed(&self) -> Option<Timestamp> {
+        [&self.updated_at, &self.created_at]
+            .into_iter()
+            .find_map(|text| format!("{}Z", text.trim_end_matches('Z')).parse().ok())
+    }
 }
 
 /// A listener.
@@ -79,6 +98,9 @@ pub struct Member {
     /// The port.
     #[serde(default)]
     pub protocol_port: i32,
+    /// Whether Octavia has done what it was told about the member.
+    #[serde(default)]
+    pub provisioning_status: String,
 }
 
 /// A monitor.
@@ -172,6 +194,13 @@ impl Session {
         let path = format!("/lbaas/loadbalancers/{id}");
         self.gone(Call::delete(Octavia, path, "loadbalancer_delete").query("cascade", "true"))
             .await
+    }
+
+    /// Asks Octavia to replace what carries a load balancer.
+    pub async fn fail_over(&self, id: &str) -> Result<(), CloudError> {
+        let path = format!("/lbaas/loadbalancers/{id}/failover");
+        let call = Call::put(Octavia, path, "loadbalancer_failover", Value::Null);
+        self.send(call).await.map(drop)
     }
 
     /// Listeners of a name.

@@ -44,10 +44,32 @@ impl Session {
     /// A server as it was at most `age` ago; nothing if it does not exist.
     pub async fn recent_server(&self, id: &str, age: Duration) -> Result<Option<Server>, CloudError> {
         let mut known = self.server_list().known.lock().await;
-        let now = Instant::now();
-        let asked = self.now();
-        match &mut *known {
-            Some(known) if now.duration_since(known.looked) <= age => {}
+        let fresh = |known: &Known| known.looked.elapsed() <= age;
+        if !known.as_ref().is_some_and(fresh) {
+            self.look_at_servers(&mut known).await?;
+        }
+        let found = known.as_ref().and_then(|known| known.servers.get(id).cloned());
+        drop(known);
+        match found {
+            Some(server) => Ok(Some(server)),
+            // Made a moment ago, or gone: that must be certain.
+            None => self.server(id).await,
+        }
+    }
+
+    /// The states of all servers now.
+    pub(super) async fn server_states(&self) -> Result<BTreeMap<String, String>, CloudError> {
+        let mut known = self.server_list().known.lock().await;
+        self.look_at_servers(&mut known).await?;
+        let servers = known.iter().flat_map(|known| known.servers.values());
+        let state = |server: &Server| (server.id.clone(), server.status.clone());
+        Ok(servers.map(state).collect())
+    }
+
+    /// Brings the list up to date.
+    async fn look_at_servers(&self, known: &mut Option<Known>) -> Result<(), CloudError> {
+        let (now, asked) = (Instant::now(), self.now());
+        match known {
             Some(known) if now.duration_since(known.whole) <= WHOLE => {
                 let since = known.asked.saturating_sub(OVERLAP).unwrap_or(known.asked);
                 known.merge(self.servers(Some(since)).await?);
@@ -66,12 +88,6 @@ impl Session {
                 });
             }
         }
-        let found = known.as_ref().and_then(|known| known.servers.get(id).cloned());
-        drop(known);
-        match found {
-            Some(server) => Ok(Some(server)),
-            // Made a moment ago, or gone: that must be certain.
-            None => self.server(id).await,
-        }
+        Ok(())
     }
 }

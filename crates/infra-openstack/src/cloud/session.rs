@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use osauth::InterfaceType;
 use reqwest::Url;
-use seams::{SharedClock, SharedRandomness};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::{
@@ -15,189 +14,11 @@ use tokio::{
 };
 
 use super::{
-    CloudError, Fault, FaultKind, HttpRequest, HttpResponse, Microversion, Operation, RequestMetrics,
-    RetryPolicy, Transports, Verdict,
+    Call, CloudError, Fault, FaultKind, HttpRequest, HttpResponse, Microversion, Tools, Verdict,
     clouds_yaml::Cloud,
     keystone::{KeystoneAuth, Token},
     retry::{self, Attempt},
 };
-
-/// A service of OpenStack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Service {
-    /// Nova.
-    Compute,
-    /// Neutron.
-    Network,
-    /// Octavia.
-    LoadBalancer,
-    /// Cinder.
-    Volume,
-    /// Glance.
-    Image,
-}
-
-impl Service {
-    /// Its type in the catalog.
-    pub fn catalog_type(self) -> &'static str {
-        match self {
-            Self::Compute => "compute",
-            Self::Network => "network",
-            Self::LoadBalancer => "load-balancer",
-            Self::Volume => "block-storage",
-            Self::Image => "image",
-        }
-    }
-
-    /// What is appended to the URL of the catalog, unless it is there.
-    fn version(self) -> &'static str {
-        match self {
-            Self::Network | Self::LoadBalancer => "v2.0",
-            Self::Image => "v2",
-            Self::Compute | Self::Volume => "",
-        }
-    }
-}
-
-/// One request to a service.
-#[derive(Clone, Debug)]
-pub struct Call {
-    service: Service,
-    method: Method,
-    path: String,
-    query: Vec<(String, String)>,
-    body: Option<Value>,
-    microversion: Option<Microversion>,
-    name: &'static str,
-    unversioned: bool,
-}
-
-impl Call {
-    /// A request. `name` is what it is counted as, as in `server_get`.
-    pub fn new(service: Service, method: Method, path: impl Into<String>, name: &'static str) -> Self {
-        Self {
-            service,
-            method,
-            path: path.into(),
-            query: Vec::new(),
-            body: None,
-            microversion: None,
-            name,
-            unversioned: false,
-        }
-    }
-
-    /// A GET.
-    pub fn get(service: Service, path: impl Into<String>, name: &'static str) -> Self {
-        Self::new(service, Method::GET, path, name)
-    }
-
-    /// A DELETE.
-    pub fn delete(service: Service, path: impl Into<String>, name: &'static str) -> Self {
-        Self::new(service, Method::DELETE, path, name)
-    }
-
-    /// A POST.
-    pub fn post(service: Service, path: impl Into<String>, name: &'static str, body: Value) -> Self {
-        Self::new(service, Method::POST, path, name).body(body)
-    }
-
-    /// A PUT.
-    pub fn put(service: Service, path: impl Into<String>, name: &'static str, body: Value) -> Self {
-        Self::new(service, Method::PUT, path, name).body(body)
-    }
-
-    /// Adds a parameter to the query.
-    pub fn query(mut self, key: &str, value: impl Into<String>) -> Self {
-        self.query.push((key.to_owned(), value.into()));
-        self
-    }
-
-    /// Adds parameters to the query.
-    pub fn queries(mut self, pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.query.extend(pairs);
-        self
-    }
-
-    /// Asks in a newer dialect.
-    pub fn microversion(mut self, microversion: Microversion) -> Self {
-        self.microversion = Some(microversion);
-        self
-    }
-
-    /// Asks the endpoint itself, without the version.
-    pub fn unversioned(mut self) -> Self {
-        self.unversioned = true;
-        self
-    }
-
-    fn body(mut self, body: Value) -> Self {
-        self.body = Some(body);
-        self
-    }
-
-    fn operation(&self) -> Operation {
-        Operation {
-            method: self.method.clone(),
-            service: self.service.catalog_type(),
-            path: self.path.clone(),
-        }
-    }
-}
-
-/// What every session shares.
-#[derive(Clone, Debug)]
-pub struct Tools {
-    /// Makes the transport of each session.
-    pub transports: Arc<dyn Transports>,
-    /// The clock.
-    pub clock: ClockHandle,
-    /// Chance, for waiting times.
-    pub randomness: RandomnessHandle,
-    /// Where requests are counted.
-    pub metrics: Option<RequestMetrics>,
-    /// How often requests are repeated.
-    pub retry: RetryPolicy,
-    /// How long one attempt may take.
-    pub timeout: Duration,
-    /// How many requests of one identity may be under way.
-    pub concurrency: usize,
-}
-
-/// A clock that can be shown in debug output.
-#[derive(Clone)]
-pub struct ClockHandle(pub SharedClock);
-
-impl std::fmt::Debug for ClockHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("clock")
-    }
-}
-
-/// A source of chance that can be shown in debug output.
-#[derive(Clone)]
-pub struct RandomnessHandle(pub SharedRandomness);
-
-impl std::fmt::Debug for RandomnessHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("randomness")
-    }
-}
-
-impl Tools {
-    /// The usual settings.
-    pub fn new(transports: Arc<dyn Transports>, clock: SharedClock, randomness: SharedRandomness) -> Self {
-        Self {
-            transports,
-            clock: ClockHandle(clock),
-            randomness: RandomnessHandle(randomness),
-            metrics: None,
-            retry: RetryPolicy::default(),
-            timeout: Duration::from_secs(60),
-            concurrency: 16,
-        }
-    }
-}
 
 /// Requests in the name of one identity. All who use the identity share one session.
 #[derive(Debug)]
@@ -211,6 +32,7 @@ pub struct Session {
     compute_limit: OnceCell<Microversion>,
     extensions: OnceCell<Arc<std::collections::BTreeSet<String>>>,
     server_list: super::server_list::ServerList,
+    watches: Arc<super::watch::Watches>,
 }
 
 impl Session {
@@ -231,6 +53,7 @@ impl Session {
             compute_limit: OnceCell::new(),
             extensions: OnceCell::new(),
             server_list: Default::default(),
+            watches: Arc::new(super::watch::Watches::new()),
         })
     }
 
@@ -262,6 +85,16 @@ impl Session {
     /// The servers of the project, shared by all who watch one.
     pub(super) fn server_list(&self) -> &super::server_list::ServerList {
         &self.server_list
+    }
+
+    /// Who watches what in this project.
+    pub fn watches(&self) -> &Arc<super::watch::Watches> {
+        &self.watches
+    }
+
+    /// A time that is a little longer each time, so that nothing happens in step.
+    pub(super) fn jittered(&self, time: Duration) -> Duration {
+        seams::jittered(&*self.tools.randomness.0, time, 0.2)
     }
 
     /// The wall-clock time.

@@ -4,9 +4,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
-use super::{CloudError, Session, Tools, clouds_yaml};
+use super::{
+    CloudError, Session, Tools, clouds_yaml,
+    watch::{Interest, Wake},
+};
 
 /// A session that nobody used for so long is dropped.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -59,6 +62,7 @@ pub struct Sessions {
     open: Mutex<BTreeMap<IdentityKey, (Arc<Session>, Instant)>>,
     /// Sessions by what objects call their identity, so that Secrets are not read each time.
     named: Mutex<BTreeMap<String, (Arc<Session>, Instant)>>,
+    opened: Notify,
 }
 
 impl Sessions {
@@ -68,6 +72,7 @@ impl Sessions {
             tools,
             open: Mutex::default(),
             named: Mutex::default(),
+            opened: Notify::new(),
         }
     }
 
@@ -76,7 +81,7 @@ impl Sessions {
         let key = identity.key();
         let now = Instant::now();
         let mut open = self.open.lock();
-        open.retain(|_, (_, used)| now.duration_since(*used) < IDLE);
+        open.retain(|_, (session, used)| now.duration_since(*used) < IDLE || !session.watches().is_empty());
         if let Some((session, used)) = open.get_mut(&key) {
             *used = now;
             return Ok(session.clone());
@@ -89,6 +94,7 @@ impl Sessions {
         )?;
         let session = Arc::new(Session::new(cloud, self.tools.clone())?);
         open.insert(key, (session.clone(), now));
+        self.opened.notify_one();
         Ok(session)
     }
 
@@ -109,6 +115,37 @@ impl Sessions {
     /// Forgets the session for this name of an identity: the credentials may have changed.
     pub fn forget(&self, name: &str) {
         self.named.lock().remove(name);
+    }
+
+    /// All sessions.
+    pub fn open_sessions(&self) -> Vec<Arc<Session>> {
+        self.open
+            .lock()
+            .values()
+            .map(|(session, _)| session.clone())
+            .collect()
+    }
+
+    /// Comes back when there may be a new session.
+    pub(super) async fn opened(&self) {
+        self.opened.notified().await;
+    }
+
+    /// What somebody depends on from now on, in the project of this session and in no other.
+    pub fn watch(&self, session: &Arc<Session>, watcher: &str, wake: Wake, interests: Vec<Interest>) {
+        for other in self.open_sessions() {
+            if !Arc::ptr_eq(&other, session) {
+                other.watches().forget(watcher);
+            }
+        }
+        session.watch(watcher, wake, interests);
+    }
+
+    /// Somebody depends on nothing any more.
+    pub fn forget_watcher(&self, watcher: &str) {
+        for session in self.open_sessions() {
+            session.watches().forget(watcher);
+        }
     }
 
     /// How many sessions there are.

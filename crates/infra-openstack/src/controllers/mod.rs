@@ -5,4 +5,6 @@ pub mod identity;
 pub mod lookup;
 pub mod openstackcluster;
 pub mod openstackmachine;
+pub mod openstackmachinetemplate;
 pub mod openstackserver;
+pub mod watching;

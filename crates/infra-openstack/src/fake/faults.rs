@@ -26,6 +26,10 @@ pub enum FaultAction {
     NoConnection,
     /// It is carried out, but the answer is lost.
     LoseAnswer,
+    /// It is carried out, but nobody ever answers.
+    Silence,
+    /// It is not even heard.
+    Deafness,
     /// It is carried out after a while.
     Delay(Duration),
 }
@@ -75,6 +79,7 @@ impl FaultAction {
     pub(super) fn delay(&self) -> Option<Duration> {
         match self {
             Self::Delay(delay) => Some(*delay),
+            Self::Deafness => Some(Duration::from_secs(86_400)),
             _ => None,
         }
     }
@@ -97,8 +102,13 @@ impl FaultAction {
                 kind: FaultKind::Connect,
                 message: "connection refused".to_owned(),
             })),
-            Self::LoseAnswer | Self::Delay(_) => None,
+            Self::LoseAnswer | Self::Silence | Self::Deafness | Self::Delay(_) => None,
         }
+    }
+
+    /// True if there will be no answer.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self, Self::Silence)
     }
 
     /// The outcome of a request that was carried out, if not its answer.

@@ -67,6 +67,7 @@ impl World {
             ("POST", [collection @ ("listeners" | "pools" | "healthmonitors")]) => {
                 self.create_child(collection, &body[collection.trim_end_matches('s')])
             }
+            ("PUT", ["loadbalancers", id, "failover"]) => self.fail_over(id),
             ("PUT", [collection @ ("listeners" | "healthmonitors"), id]) => {
                 let balancer = self.balancer_of(collection, id)?;
                 self.touch(&balancer)?;
@@ -107,6 +108,29 @@ impl World {
         Ok(())
     }
 
+    fn fail_over(&mut self, id: &str) -> Result<Reply, Reply> {
+        if !self.failover {
+            let message = "Policy does not allow this request to be performed.";
+            return Err(Reply::octavia(StatusCode::FORBIDDEN, message));
+        }
+        if self.get("loadbalancers", id).is_none() {
+            return Err(not_found("Load Balancer", id));
+        }
+        let now = self.stamped();
+        self.change("loadbalancers", id, |balancer| {
+            balancer["provisioning_status"] = "PENDING_UPDATE".into();
+            balancer["updated_at"] = now;
+        });
+        let delay = self.delays.load_balancer;
+        self.later(delay, Change::LoadBalancerDone(id.to_owned()));
+        Reply::ok(json!({}))
+    }
+
+    /// The time as Octavia writes it.
+    fn stamped(&self) -> Value {
+        self.clock.now().strftime("%Y-%m-%dT%H:%M:%S").to_string().into()
+    }
+
     fn create_load_balancer(&mut self, request: &Value) -> Result<Reply, Reply> {
         if self.is_full("loadbalancers") {
             let message = "Quota has been met for resources: Load Balancer";
@@ -130,6 +154,8 @@ impl World {
         let newest = self.list("ports").last().cloned().unwrap_or_default();
         let mut balancer = request.clone();
         balancer["provisioning_status"] = "PENDING_CREATE".into();
+        balancer["operating_status"] = "OFFLINE".into();
+        balancer["created_at"] = self.stamped();
         balancer["vip_port_id"] = newest["id"].clone();
         balancer["vip_address"] = newest["fixed_ips"][0]["ip_address"].clone();
         balancer["vip_network_id"] = network;

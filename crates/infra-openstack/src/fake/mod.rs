@@ -13,6 +13,7 @@ mod http;
 mod identity;
 mod load_balancer;
 mod network;
+mod security_group;
 mod storage;
 mod world;
 
@@ -98,6 +99,25 @@ impl FakeCloud {
     /// Load balancers that are created or changed from now on end in ERROR, or not.
     pub fn fail_load_balancers(&self, fail: bool) {
         self.with(|world| world.failing_load_balancers = fail);
+    }
+
+    /// Load balancers may be failed over by their users, as in few clouds.
+    pub fn allow_failover(&self, allowed: bool) {
+        self.with(|world| world.failover = allowed);
+    }
+
+    /// Changes a resource behind everybody's back.
+    pub fn alter(&self, collection: &str, name: &str, change: impl Fn(&mut Value)) {
+        self.with(|world| {
+            for id in world.ids(collection, |resource| resource["name"] == name) {
+                world.change(collection, &id, &change);
+            }
+        });
+    }
+
+    /// Takes a resource away behind everybody's back.
+    pub fn remove(&self, collection: &str, id: &str) {
+        self.with(|world| drop(world.remove(collection, id)));
     }
 
     /// Adds a rule that disturbs requests.
@@ -190,6 +210,9 @@ impl Transport for FakeCloud {
             world.record(&request, answer.status.as_u16());
             answer
         });
+        if rule.as_ref().is_some_and(FaultAction::is_silent) {
+            std::future::pending::<()>().await;
+        }
         match rule.as_ref().and_then(FaultAction::afterwards) {
             Some(outcome) => outcome,
             None => Ok(answer),

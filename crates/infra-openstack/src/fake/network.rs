@@ -21,7 +21,7 @@ const COLLECTIONS: &[(&str, &str, &str)] = &[
     ("security-groups", "security_group", "Security group"),
 ];
 
-fn not_found(what: &str, id: &str) -> Reply {
+pub(super) fn not_found(what: &str, id: &str) -> Reply {
     let kind = format!("{}NotFound", what.replace(' ', ""));
     Reply::neutron(
         StatusCode::NOT_FOUND,
@@ -30,7 +30,7 @@ fn not_found(what: &str, id: &str) -> Reply {
     )
 }
 
-fn conflict(kind: &str, message: &str) -> Reply {
+pub(super) fn conflict(kind: &str, message: &str) -> Reply {
     Reply::neutron(StatusCode::CONFLICT, kind, message)
 }
 
@@ -469,67 +469,6 @@ impl World {
             _ => {}
         }
         self.remove(collection, id);
-        Reply::gone()
-    }
-
-    fn create_rules(&mut self, body: &Value) -> Result<Reply, Reply> {
-        let one = body.get("security_group_rule").into_iter();
-        let rules: Vec<Value> = one
-            .chain(body["security_group_rules"].as_array().into_iter().flatten())
-            .cloned()
-            .collect();
-        let shape = |rule: &Value| {
-            [
-                "direction",
-                "ethertype",
-                "protocol",
-                "port_range_min",
-                "port_range_max",
-                "remote_group_id",
-                "remote_ip_prefix",
-            ]
-            .map(|key| rule[key].clone())
-        };
-        for rule in &rules {
-            let group = rule["security_group_id"].as_str().unwrap_or_default();
-            let found = self
-                .get("security-groups", group)
-                .ok_or_else(|| not_found("Security group", group))?;
-            let existing = found["security_group_rules"].as_array().into_iter().flatten();
-            if existing.into_iter().any(|known| shape(known) == shape(rule)) {
-                let message = format!("Security group rule already exists. Rule id is {group}.");
-                return Err(conflict("SecurityGroupRuleExists", &message));
-            }
-        }
-        for mut rule in rules.clone() {
-            let group = rule["security_group_id"].as_str().unwrap_or_default().to_owned();
-            rule["id"] = self.id().into();
-            self.change("security-groups", &group, |group| {
-                if let Some(known) = group["security_group_rules"].as_array_mut() {
-                    known.push(rule);
-                }
-            });
-        }
-        Reply::created(json!({ "security_group_rules": rules }))
-    }
-
-    fn delete_rule(&mut self, id: &str) -> Result<Reply, Reply> {
-        let holds = |group: &Value| {
-            group["security_group_rules"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|rule| rule["id"] == id)
-        };
-        let groups = self.ids("security-groups", holds);
-        let Some(group) = groups.first() else {
-            return Err(not_found("Security group rule", id));
-        };
-        self.change("security-groups", group, |group| {
-            if let Some(rules) = group["security_group_rules"].as_array_mut() {
-                rules.retain(|rule| rule["id"] != id);
-            }
-        });
         Reply::gone()
     }
 }

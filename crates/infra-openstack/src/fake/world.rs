@@ -69,6 +69,7 @@ pub(super) struct World {
     pub quotas: BTreeMap<String, usize>,
     pub failing_servers: Vec<(String, String)>,
     pub failing_load_balancers: bool,
+    pub failover: bool,
     pub faults: Vec<FaultRule>,
     pub tokens: BTreeSet<String>,
     pub password: String,
@@ -96,6 +97,16 @@ const OWNED: &[&str] = &[
     "volumes",
 ];
 
+/// Collections whose resources count their changes.
+const COUNTED: &[&str] = &[
+    "floatingips",
+    "networks",
+    "ports",
+    "routers",
+    "security-groups",
+    "subnets",
+];
+
 impl World {
     pub fn new(clock: SharedClock) -> Self {
         Self {
@@ -104,6 +115,7 @@ impl World {
             quotas: BTreeMap::new(),
             failing_servers: Vec::new(),
             failing_load_balancers: false,
+            failover: false,
             faults: Vec::new(),
             tokens: BTreeSet::new(),
             password: "secret".to_owned(),
@@ -158,6 +170,9 @@ impl World {
             None => self.id(),
         };
         resource["id"] = id.as_str().into();
+        if COUNTED.contains(&collection) {
+            resource["revision_number"] = 0.into();
+        }
         self.resources
             .entry(collection.to_owned())
             .or_default()
@@ -179,6 +194,9 @@ impl World {
     pub fn change(&mut self, collection: &str, id: &str, change: impl FnOnce(&mut Value)) {
         if let Some(resource) = self.resources.get_mut(collection).and_then(|all| all.get_mut(id)) {
             change(resource);
+            if let Some(revision) = resource["revision_number"].as_i64() {
+                resource["revision_number"] = (revision + 1).into();
+            }
         }
     }
 

@@ -12,15 +12,19 @@ use kube::ResourceExt;
 
 use crate::api::{
     OpenStackCluster, OpenStackClusterTemplate, OpenStackMachine, OpenStackMachineTemplate, OpenStackServer,
+    v1beta1,
 };
 
-/// Adds the admission rules to a manager.
+/// Adds the admission rules and the conversions to a manager.
 pub fn register(manager: &mut Manager) {
     manager.validator::<OpenStackCluster>(Rules);
     manager.validator::<OpenStackClusterTemplate>(Rules);
     manager.validator::<OpenStackMachine>(Rules);
     manager.validator::<OpenStackMachineTemplate>(Rules);
     manager.validator::<OpenStackServer>(Rules);
+    for conversion in v1beta1::conversions() {
+        manager.conversion(conversion);
+    }
 }
 
 struct Rules;

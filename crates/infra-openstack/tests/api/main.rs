@@ -6,6 +6,8 @@
     reason = "helpers of tests fail like tests"
 )]
 
+mod conversion;
 mod files;
+mod generate;
 mod parity;
 mod samples;

@@ -7,19 +7,24 @@
     reason = "helpers of tests fail like tests"
 )]
 
+mod adoption;
 mod place;
 mod scenarios;
 mod simulation;
 mod system;
+mod templates;
+
+use adoption::what_upstream_made_goes_on_without_a_change;
+use scenarios::*;
 
 /// Tests of each scenario, in this process and on a real OpenStack.
 macro_rules! everywhere {
     ($($scenario:ident),* $(,)?) => {
         mod here {
-            $(#[test] fn $scenario() { crate::place::here(|system| Box::pin(crate::scenarios::$scenario(system))); })*
+            $(#[test] fn $scenario() { crate::place::here(|system| Box::pin(crate::$scenario(system))); })*
         }
         mod on_a_real_openstack {
-            $(#[test] fn $scenario() { crate::place::there(|system| Box::pin(crate::scenarios::$scenario(system))); })*
+            $(#[test] fn $scenario() { crate::place::there(|system| Box::pin(crate::$scenario(system))); })*
         }
     };
 }
@@ -31,4 +36,5 @@ everywhere!(
     a_pool_gives_floating_ips_and_takes_them_back,
     wrong_credentials_are_said_and_forgiven_when_the_secret_is_corrected,
     quotas_are_quoted_and_more_of_them_is_enough,
+    what_upstream_made_goes_on_without_a_change,
 );

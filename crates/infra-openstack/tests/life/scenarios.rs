@@ -75,7 +75,7 @@ pub async fn a_cluster_with_machines_comes_up_and_leaves_nothing(system: &System
     system.until_inventory_is(&before).await;
 }
 
-/// At rest nothing is written anywhere, and only the list of servers is asked for.
+/// At rest nothing is written anywhere, and only lists are asked for.
 async fn rests(system: &System) {
     let (settling, resting) = match system.is_real() {
         true => (15, 90),
@@ -87,12 +87,24 @@ async fn rests(system: &System) {
     tokio::time::sleep(Duration::from_secs(resting)).await;
     assert_eq!(system.server.revision(), revision, "nothing is written");
     let log = system.log.lock().clone();
-    assert!(
-        log.iter().all(|(_, path, _)| path.contains("/servers/detail")),
-        "{log:#?}"
-    );
-    let most = usize::try_from(resting / 25).unwrap();
-    assert!(log.len() <= most, "{} requests in {resting} s", log.len());
+    // Of each collection one list, however many resources there are: nothing is asked for by its id.
+    let lists = [
+        ("/servers/detail", 25),
+        ("/loadbalancers?", 60),
+        ("/networks?", 120),
+        ("/routers?", 120),
+        ("/floatingips?", 120),
+        ("/security-groups?", 120),
+    ];
+    for (list, seconds) in lists {
+        let count = log.iter().filter(|(_, path, _)| path.contains(list)).count();
+        let most = usize::try_from(resting / seconds).unwrap() + 1;
+        assert!(count <= most, "{count} times {list} in {resting} s: {log:#?}");
+    }
+    let other = log
+        .iter()
+        .filter(|(_, path, _)| !lists.iter().any(|(list, _)| path.contains(list)));
+    assert_eq!(other.count(), 0, "{log:#?}");
 }
 
 pub async fn machines_have_volumes_groups_trunks_and_tags(system: &System) {

@@ -9,6 +9,8 @@ use super::{
 
 /// What Octavia calls a load balancer that has been given work.
 const BUSY: &str = "PENDING_UPDATE";
+/// What Octavia calls a load balancer that goes.
+const GOING: &str = "PENDING_DELETE";
 
 /// Carries out one action.
 pub async fn act(session: &Session, world: &mut World, action: &Action) -> Result<(), CloudError> {
@@ -90,6 +92,26 @@ async fn balancer(session: &Session, world: &mut World, action: &Action) -> Resu
         });
         return Ok(());
     }
+    if let Action::Failover(id) = action {
+        match session.fail_over(id).await {
+            Ok(()) => {}
+            Err(error) if error.is_conflict() => tracing::debug!(%error, "the load balancer is busy"),
+            // What the cloud does not allow or cannot do, it will not do later either.
+            Err(error)
+                if error
+                    .status()
+                    .is_some_and(|status| status.is_client_error() || error.is_not_implemented()) =>
+            {
+                world.octavia.refusal = Some(error.words());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        if let Some(balancer) = &mut world.balancer {
+            balancer.itself.provisioning_status = BUSY.to_owned();
+        }
+        return Ok(());
+    }
     let result = match action {
         Action::CreateListener(body) => session.create_listener(body.clone()).await.map(drop),
         Action::CreatePool(body) => session.create_pool(body.clone()).await.map(drop),
@@ -101,6 +123,7 @@ async fn balancer(session: &Session, world: &mut World, action: &Action) -> Resu
             other => other.map(drop),
         },
         Action::UpdateMonitor(id, body) => session.update_monitor(id, body.clone()).await,
+        Action::DeleteBalancer(id) => session.delete_load_balancer(id).await.map(drop),
         Action::SetAllowedCidrs(id, cidrs) => session.set_allowed_cidrs(id, cidrs.as_deref()).await,
         _ => return Ok(()),
     };
@@ -110,7 +133,10 @@ async fn balancer(session: &Session, world: &mut World, action: &Action) -> Resu
         other => other?,
     }
     if let Some(balancer) = &mut world.balancer {
-        balancer.itself.provisioning_status = BUSY.to_owned();
+        balancer.itself.provisioning_status = match action {
+            Action::DeleteBalancer(_) => GOING.to_owned(),
+            _ => BUSY.to_owned(),
+        };
     }
     Ok(())
 }

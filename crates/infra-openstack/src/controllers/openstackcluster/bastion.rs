@@ -44,6 +44,8 @@ pub fn plan(cluster: &OpenStackCluster, server: Option<&OpenStackServer>) -> Ste
         (None, Some(_)) => Step::Remove,
         (Some(spec), None) => Step::Create(Box::new(spec)),
         (Some(spec), Some(server)) if server.spec != spec => Step::Remove,
+        // Somebody deleted it; a server is never made again, so another object takes its place.
+        (Some(_), Some(server)) if is_lost(server) => Step::Remove,
         (Some(_), Some(server)) => match &server.status {
             Some(status) if status.ready => match &status.instance_id {
                 Some(id) => Step::Reach(id.clone()),
@@ -52,6 +54,15 @@ pub fn plan(cluster: &OpenStackCluster, server: Option<&OpenStackServer>) -> Ste
             _ => Step::Wait,
         },
     }
+}
+
+/// True if OpenStack has nothing of the server any more.
+fn is_lost(server: &OpenStackServer) -> bool {
+    let state = server
+        .status
+        .as_ref()
+        .and_then(|status| status.instance_state.as_deref());
+    matches!(state, Some("DELETED" | "SOFT_DELETED"))
 }
 
 /// The spec of the bastion's server, if one is wanted.
@@ -128,7 +139,16 @@ async fn reach(
 ) -> Result<(), Error> {
     let status = after.status.get_or_insert_default();
     let known = status.bastion.clone().unwrap_or_default();
-    let reached = known.floating_ip.is_some() || after.spec.enable_external_network == Some(false);
+    let reached = match &known.floating_ip {
+        // It may have been taken away since.
+        Some(address) => {
+            let found = session
+                .floating_ips(vec![by("floating_ip_address", address.as_str())])
+                .await?;
+            found.iter().any(|ip| ip.port_id.is_some())
+        }
+        None => after.spec.enable_external_network == Some(false),
+    };
     if known.id.as_deref() == Some(id) && known.ip.is_some() && reached {
         return Ok(());
     }
@@ -283,6 +303,9 @@ mod tests {
         );
         let mut server = OpenStackServer::new("c-bastion", *spec);
         assert_eq!(plan(&enabled("i"), Some(&server)), Step::Wait);
+        server.status =
+            serde_json::from_value(json!({ "ready": false, "instanceState": "DELETED" })).unwrap();
+        assert_eq!(plan(&enabled("i"), Some(&server)), Step::Remove);
         server.status = serde_json::from_value(json!({ "ready": true, "instanceID": "u" })).unwrap();
         assert_eq!(plan(&enabled("i"), Some(&server)), Step::Reach("u".into()));
         assert_eq!(plan(&enabled("j"), Some(&server)), Step::Remove);

@@ -6,8 +6,15 @@
 pub mod act;
 pub mod bastion;
 pub mod delete;
+pub mod endpoint;
+#[cfg(test)]
+mod fault_tests;
+pub mod interests;
 pub mod observe;
 pub mod plan;
+pub mod repair;
+#[cfg(test)]
+mod repair_tests;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -29,11 +36,14 @@ use self::{
     plan::{Stage, Step},
     status::Outcome,
 };
-use super::identity;
+use super::{
+    identity,
+    watching::{Remains, Watching},
+};
 use crate::{
     Error,
     api::{OpenStackCluster, OpenStackServer},
-    cloud::{Session, Sessions},
+    cloud::{Session, Sessions, watch::Interest},
     rules::names::ClusterNames,
 };
 
@@ -59,6 +69,8 @@ pub struct Progress {
     pub next: Next,
     /// What went wrong.
     pub result: Result<(), Error>,
+    /// Whose changes should wake the object.
+    pub interests: Vec<Interest>,
 }
 
 /// Brings the cloud as far as it can be brought now.
@@ -69,7 +81,7 @@ pub async fn converge(
     now: Timestamp,
 ) -> Progress {
     let mut world = match observe::observe(session, cluster.clone(), names).await {
-        Ok(world) => world,
+        Ok(world) => world::World { now, ..world },
         Err(error) => {
             let world = world::World {
                 cluster,
@@ -86,6 +98,7 @@ pub async fn converge(
                     after,
                     next: Next::Done,
                     result: Ok(()),
+                    interests: interests::of(&world),
                 };
             }
             Ok(Step::Wait(stage, message, wait)) => {
@@ -94,6 +107,7 @@ pub async fn converge(
                     after,
                     next: Next::After(wait),
                     result: Ok(()),
+                    interests: interests::of(&world),
                 };
             }
             Ok(Step::Act(stage, actions)) => {
@@ -126,20 +140,27 @@ fn failed(world: &world::World, stage: Stage, error: Error, now: Timestamp, obse
         after,
         next: Next::Done,
         result: Err(error),
+        interests: Vec::new(),
     }
 }
 
-/// Takes the cluster's resources away. `Ok(None)` when nothing is left; else when to look again, and at what.
+/// Takes the cluster's resources away; says what is left.
 pub async fn remove(
     session: &Session,
     cluster: &OpenStackCluster,
     names: &ClusterNames,
-) -> Result<Option<(String, Duration)>, Error> {
+) -> Result<Option<Remains>, Error> {
     for _ in 0..MOST_STEPS {
         let world = observe::observe(session, cluster.clone(), names.clone()).await?;
         match delete::plan(&world) {
             delete::Step::Done => return Ok(None),
-            delete::Step::Wait(message, wait) => return Ok(Some((message, wait))),
+            delete::Step::Wait(message, wait) => {
+                return Ok(Some(Remains {
+                    message,
+                    wait,
+                    interests: interests::of(&world),
+                }));
+            }
             delete::Step::Remove(removals) => {
                 for removal in &removals {
                     tracing::info!(cluster = cluster.name_any(), ?removal, "removing");
@@ -156,7 +177,11 @@ pub async fn remove(
 
 /// The controller, ready to be registered.
 pub fn controller(sessions: Arc<Sessions>) -> Controller<OpenStackCluster> {
-    Controller::<OpenStackCluster>::new("openstackcluster", OpenStackClusterReconciler { sessions })
+    let watching = Watching::new("OpenStackCluster", sessions.clone());
+    let waker = watching.waker().clone();
+    let reconciler = OpenStackClusterReconciler { sessions, watching };
+    Controller::<OpenStackCluster>::new("openstackcluster", reconciler)
+        .woken_by(&waker)
         .watches::<Cluster>(|cluster, _| {
             let reference = cluster.spec.infrastructure_ref.as_ref();
             let ours = reference.filter(|found| found.kind == "OpenStackCluster" && found.api_group == GROUP);
@@ -183,6 +208,7 @@ fn deleted_clusters(stores: &Stores) -> Vec<Key> {
 
 struct OpenStackClusterReconciler {
     sessions: Arc<Sessions>,
+    watching: Watching,
 }
 
 #[async_trait]
@@ -237,6 +263,8 @@ impl OpenStackClusterReconciler {
             Next::After(wait) => wait,
             Next::Done => AUDIT,
         };
+        let wait = session.watches().patience(wait, &progress.interests);
+        self.watching.set(ctx, &session, progress.interests);
         Ok(Next::After(seams::jittered(ctx.randomness(), wait, 0.2)))
     }
 
@@ -262,10 +290,15 @@ impl OpenStackClusterReconciler {
         }
         let (message, next, result) = match remove(&session, object, names).await {
             Ok(None) => {
+                self.watching.forget(ctx);
                 ctx.remove_finalizer(object, FINALIZER).await?;
                 return Ok(Next::Done);
             }
-            Ok(Some((message, wait))) => (message, Next::After(wait), Ok(())),
+            Ok(Some(remains)) => {
+                let wait = session.watches().patience(remains.wait, &remains.interests);
+                self.watching.set(ctx, &session, remains.interests);
+                (remains.message, Next::After(wait), Ok(()))
+            }
             Err(error) => (error.to_string(), Next::Done, Err(error)),
         };
         conditions::set(

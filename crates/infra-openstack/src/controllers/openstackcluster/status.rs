@@ -15,10 +15,7 @@ use crate::{
     cloud::network,
 };
 
-use super::{
-    plan::{Stage, allowed_cidrs},
-    world::World,
-};
+use super::{endpoint::allowed_cidrs, plan::Stage, world::World};
 
 /// How far a reconcile came.
 #[derive(Debug)]
@@ -179,7 +176,8 @@ fn resources(world: &World, after: &mut OpenStackCluster) {
             load_balancer_network: network,
         });
     }
-    if status.failure_domains.is_empty() {
+    // A cloud that names no zones now had none to take away.
+    if !world.zones.is_empty() {
         let chosen = &world.cluster.spec.control_plane_availability_zones;
         let omitted = world.cluster.spec.control_plane_omit_availability_zone == Some(true);
         let domain = |zone: &String| FailureDomain {

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use capi_api::conditions;
 use capi_runtime::Next;
-use http::StatusCode;
 use jiff::Timestamp;
 use seams::{SeededRandomness, SimulatedClock};
 use serde_json::{Value, json};
@@ -17,24 +16,29 @@ use crate::{
     rules::names::ClusterNames,
 };
 
-struct Bench {
-    cloud: FakeCloud,
-    session: Session,
-    object: OpenStackCluster,
+pub(super) struct Bench {
+    pub(super) cloud: FakeCloud,
+    pub(super) session: Session,
+    pub(super) object: OpenStackCluster,
 }
 
-fn names() -> ClusterNames {
+pub(super) fn names() -> ClusterNames {
     ClusterNames::new("ns", "c")
 }
 
+fn session(cloud: &FakeCloud) -> Session {
+    let clock = Arc::new(SimulatedClock::starting_at(cloud.now()));
+    let tools = Tools::new(Arc::new(cloud.clone()), clock, Arc::new(SeededRandomness::new(1)));
+    let identity = clouds_yaml::parse(fake::CLOUDS_YAML.as_bytes(), "fake", None, None).unwrap();
+    Session::new(identity, tools).unwrap()
+}
+
 impl Bench {
-    fn new(spec: Value) -> Self {
+    pub(super) fn new(spec: Value) -> Self {
         let clock = Arc::new(SimulatedClock::starting_at(
             "2026-11-20T12:00:00Z".parse::<Timestamp>().unwrap(),
         ));
         let cloud = FakeCloud::new(clock.clone());
-        let tools = Tools::new(Arc::new(cloud.clone()), clock, Arc::new(SeededRandomness::new(1)));
-        let identity = clouds_yaml::parse(fake::CLOUDS_YAML.as_bytes(), "fake", None, None).unwrap();
         let mut object: OpenStackCluster = serde_json::from_value(json!({
             "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2", "kind": "OpenStackCluster",
             "metadata": { "name": "c", "namespace": "ns" }, "spec": { "identityRef": { "name": "s", "cloudName": "fake" } } }))
@@ -45,13 +49,13 @@ impl Bench {
         }
         object.spec = serde_json::from_value(whole).unwrap();
         Self {
+            session: session(&cloud),
             cloud,
-            session: Session::new(identity, tools).unwrap(),
             object,
         }
     }
 
-    fn usual() -> Self {
+    pub(super) fn usual() -> Self {
         Self::new(json!({
             "managedSubnets": [{ "cidr": "10.6.0.0/24", "dnsNameservers": ["9.9.9.9"] }],
             "managedSecurityGroups": {},
@@ -60,14 +64,14 @@ impl Bench {
         }))
     }
 
-    async fn once(&mut self) -> Progress {
+    pub(super) async fn once(&mut self) -> Progress {
         let progress = converge(&self.session, self.object.clone(), names(), self.cloud.now()).await;
         self.object = progress.after.clone();
         progress
     }
 
     /// Reconciles until nothing is left to do; failures come back after a while, as in the queue.
-    async fn settle(&mut self) {
+    pub(super) async fn settle(&mut self) {
         for _ in 0..200 {
             let progress = self.once().await;
             match (progress.result, progress.next) {
@@ -79,21 +83,63 @@ impl Bench {
         panic!("it never settles: {:#?}", self.object.status);
     }
 
-    async fn take_away(&mut self) {
+    pub(super) async fn take_away(&mut self) {
         self.object.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
             self.cloud.now(),
         ));
         for _ in 0..200 {
             match remove(&self.session, &self.object, &names()).await {
                 Ok(None) => return,
-                Ok(Some((_, wait))) => tokio::time::sleep(wait).await,
+                Ok(Some(remains)) => tokio::time::sleep(remains.wait).await,
                 Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
             }
         }
         panic!("it never goes");
     }
 
-    fn writes(&self) -> Vec<String> {
+    /// Reconciles until a request gets no answer: there the process dies.
+    pub(super) async fn settle_until_killed(&mut self) {
+        let alive = async {
+            loop {
+                let before = self.object.clone();
+                let progress = tokio::time::timeout(Duration::from_secs(30), self.once()).await;
+                let Ok(progress) = progress else {
+                    self.object = before;
+                    return;
+                };
+                match (progress.result, progress.next) {
+                    (Ok(()), Next::Done) => return,
+                    (Ok(()), Next::After(wait)) => tokio::time::sleep(wait).await,
+                    (Err(_), _) => tokio::time::sleep(Duration::from_secs(1)).await,
+                }
+            }
+        };
+        alive.await;
+    }
+
+    /// As [`Self::settle_until_killed`], while the cluster is deleted.
+    pub(super) async fn take_away_until_killed(&mut self) {
+        let limit = Duration::from_secs(30);
+        self.object.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+            self.cloud.now(),
+        ));
+        while let Ok(remains) =
+            tokio::time::timeout(limit, remove(&self.session, &self.object, &names())).await
+        {
+            match remains {
+                Ok(None) => return,
+                Ok(Some(remains)) => tokio::time::sleep(remains.wait).await,
+                Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+            }
+        }
+    }
+
+    /// Another process takes over.
+    pub(super) fn restart(&mut self) {
+        self.session = session(&self.cloud);
+    }
+
+    pub(super) fn writes(&self) -> Vec<String> {
         let log = self.cloud.log();
         let writes = log
             .iter()
@@ -103,7 +149,7 @@ impl Bench {
             .collect()
     }
 
-    fn message(&self, type_: &str) -> (String, String, String) {
+    pub(super) fn message(&self, type_: &str) -> (String, String, String) {
         let condition =
             conditions::get(&self.object, type_).unwrap_or_else(|| panic!("no condition {type_}"));
         (
@@ -180,61 +226,6 @@ async fn what_upstream_made_is_adopted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_at_any_request_ends_in_the_same_cluster_without_leaks() {
-    let mut calm = Bench::usual();
-    calm.settle().await;
-    let expected = calm.cloud.inventory();
-    let requests = calm.cloud.log().len();
-    assert!(requests > 30);
-    for action in [
-        FaultAction::LoseAnswer,
-        FaultAction::Refuse(StatusCode::INTERNAL_SERVER_ERROR, None),
-    ] {
-        for index in 0..requests {
-            let mut bench = Bench::usual();
-            let before = bench.cloud.inventory();
-            bench
-                .cloud
-                .disturb(FaultRule::new("*", "", action.clone()).skip(index).times(1));
-            bench.settle().await;
-            let counts = |inventory: &[(String, Vec<String>)]| -> Vec<(String, usize)> {
-                inventory
-                    .iter()
-                    .map(|(collection, names)| (collection.clone(), names.len()))
-                    .collect()
-            };
-            assert_eq!(
-                counts(&bench.cloud.inventory()),
-                counts(&expected),
-                "{action:?} at request {index}"
-            );
-            bench.take_away().await;
-            assert_eq!(bench.cloud.inventory(), before, "{action:?} at request {index}");
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_failure_while_deleting_leaves_nothing() {
-    let mut calm = Bench::usual();
-    calm.settle().await;
-    calm.cloud.clear_log();
-    calm.take_away().await;
-    for index in 0..calm.cloud.log().len() {
-        let mut bench = Bench::usual();
-        let before = bench.cloud.inventory();
-        bench.settle().await;
-        bench.cloud.disturb(
-            FaultRule::new("*", "", FaultAction::LoseAnswer)
-                .skip(index)
-                .times(1),
-        );
-        bench.take_away().await;
-        assert_eq!(bench.cloud.inventory(), before, "request {index}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_cluster_that_is_deleted_half_way_leaves_nothing() {
     for rounds in 0..12 {
         let mut bench = Bench::usual();
@@ -267,29 +258,6 @@ async fn quotas_are_said_in_openstacks_words_and_forgotten_when_they_are_raised(
     bench.cloud.set_quota("routers", 5);
     bench.settle().await;
     assert_eq!(bench.message("Ready").0, "True");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_load_balancer_in_error_is_named_and_nobody_waits_inline() {
-    let mut bench = Bench::usual();
-    bench.cloud.fail_load_balancers(true);
-    let start = tokio::time::Instant::now();
-    let progress = bench.once().await;
-    assert_eq!(start.elapsed(), Duration::ZERO);
-    assert!(matches!(progress.next, Next::After(_)));
-    assert!(
-        bench
-            .message("APIEndpointReady")
-            .2
-            .ends_with("-kubeapi is PENDING_CREATE")
-    );
-    tokio::time::sleep(Duration::from_secs(11)).await;
-    bench.once().await;
-    assert!(
-        bench.message("Ready").2.contains("is in ERROR"),
-        "{:?}",
-        bench.message("Ready")
-    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -403,4 +371,86 @@ async fn without_load_balancer_the_endpoint_is_a_floating_ip_that_is_made_once()
     assert_eq!(made[0]["floating_ip_address"], host.as_str());
     bench.take_away().await;
     assert_eq!(bench.cloud.inventory(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn zones_that_come_later_are_failure_domains_too() {
+    let mut bench = Bench::usual();
+    bench.settle().await;
+    bench.cloud.put("zones", json!({ "name": "az3" }));
+    bench.settle().await;
+    let domains = bench.object.status.clone().unwrap().failure_domains;
+    let names: Vec<&str> = domains.iter().map(|domain| domain.name.as_str()).collect();
+    assert_eq!(names, ["az1", "az2", "az3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_of_the_router_are_set_once() {
+    let mut bench = Bench::new(json!({
+        "managedSubnets": [{ "cidr": "10.6.0.0/24" }],
+        "managedRouter": { "externalIPs": [{ "fixedIP": "203.0.113.77", "subnet": { "filter": { "name": "public-subnet" } } }] },
+    }));
+    bench.settle().await;
+    assert_eq!(
+        bench.object.status.clone().unwrap().router.unwrap().ips,
+        ["203.0.113.77"]
+    );
+    bench.cloud.clear_log();
+    bench.settle().await;
+    assert_eq!(bench.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_of_the_bastion_that_is_still_in_use_keeps_no_other_group_waiting() {
+    let mut bench = Bench::usual();
+    bench.settle().await;
+    let group =
+        json!({ "name": "k8s-cluster-ns-c-secgroup-bastion", "tags": [], "security_group_rules": [] });
+    let group = bench.cloud.put("security-groups", group);
+    bench.cloud.put(
+        "ports",
+        json!({ "name": "b", "network_id": "x", "security_groups": [group], "fixed_ips": [] }),
+    );
+    let spec = json!({ "workerNodesSecurityGroupRules": [{ "name": "x", "direction": "ingress", "etherType": "IPv4",
+        "protocol": "tcp", "portRangeMin": 80, "portRangeMax": 80, "remoteIPPrefix": "0.0.0.0/0" }] });
+    bench.object.spec.managed_security_groups = Some(serde_json::from_value(spec).unwrap());
+    bench.settle().await;
+    let groups = bench.cloud.resources("security-groups");
+    let worker = groups
+        .iter()
+        .find(|group| group["name"] == "k8s-cluster-ns-c-secgroup-worker")
+        .unwrap();
+    let rules = worker["security_group_rules"].as_array().unwrap();
+    assert!(
+        rules.iter().any(|rule| rule["port_range_min"] == 80),
+        "{rules:#?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_load_balancer_may_be_on_a_subnet_that_a_filter_finds() {
+    let mut bench = Bench::new(json!({
+        "managedSubnets": [{ "cidr": "10.6.0.0/24" }],
+        "apiServer": { "enableFloatingIP": false, "managedLoadBalancer": { "network": { "filter": { "name": "lb-net" } },
+            "subnets": [{ "filter": { "name": "lb-b" } }] } },
+    }));
+    let network = bench
+        .cloud
+        .put("networks", json!({ "name": "lb-net", "tags": [], "subnets": [] }));
+    for (name, cidr) in [("lb-a", "10.8.0.0/24"), ("lb-b", "10.8.1.0/24")] {
+        bench.cloud.put(
+            "subnets",
+            json!({ "name": name, "network_id": network, "cidr": cidr, "tags": [] }),
+        );
+    }
+    bench.settle().await;
+    let host = bench
+        .object
+        .spec
+        .control_plane_endpoint
+        .clone()
+        .unwrap()
+        .host
+        .unwrap();
+    assert!(host.starts_with("10.8.1."), "{host}");
 }

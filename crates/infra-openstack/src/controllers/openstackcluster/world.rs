@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::{
     api::{ManagedSecurityGroupName as Role, OpenStackCluster, OpenStackClusterSpec},
     cloud::{
@@ -15,6 +17,8 @@ use crate::{
 /// The object, and what OpenStack has of it.
 #[derive(Clone, Debug, Default)]
 pub struct World {
+    /// The time.
+    pub now: Timestamp,
     /// The object.
     pub cluster: OpenStackCluster,
     /// The names of what belongs to it.
@@ -73,6 +77,8 @@ pub struct Octavia {
     pub flavor: Option<String>,
     /// Monitors are not supported.
     pub no_monitors: bool,
+    /// What it said when it was asked to repair a load balancer, and refused.
+    pub refusal: Option<String>,
 }
 
 impl World {

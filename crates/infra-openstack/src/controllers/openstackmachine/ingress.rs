@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     Error,
     api::OpenStackCluster,
-    cloud::{CloudError, Session, network::by},
+    cloud::{CloudError, Session, load_balancer::Member, network::by},
     rules::names::ClusterNames,
 };
 
@@ -74,21 +74,38 @@ pub async fn ensure(session: &Session, machine: &Machine<'_>, address: &str) -> 
     }
     for port in machine.ports() {
         let pool_name = machine.names.load_balancer_port(port);
-        let pool = Error::only(session.pools_named(&pool_name).await?, || {
-            format!("load balancer pool {pool_name}")
-        })?;
+        let pools = session.pools_named(&pool_name).await?;
+        if pools.is_empty() {
+            return Ok(Ingress::Busy(format!(
+                "load balancer pool {pool_name} does not exist yet"
+            )));
+        }
+        let pool = Error::only(pools, || format!("load balancer pool {pool_name}"))?;
         let name = machine.names.member(port, machine.name);
         let members = session.members(&pool.id).await?;
         let known: Vec<_> = members.into_iter().filter(|member| member.name == name).collect();
-        if known
+        let right = |member: &&Member| member.address == address && member.protocol_port == port;
+        match known
             .iter()
-            .any(|member| member.address == address && member.protocol_port == port)
+            .find(right)
+            .map(|member| member.provisioning_status.as_str())
         {
-            continue;
+            Some(pending) if pending.starts_with("PENDING") => {
+                return Ok(Ingress::Busy(format!("load balancer member {name} is {pending}")));
+            }
+            Some(status) if status != "ERROR" => continue,
+            _ => {}
         }
         if let Some(stale) = known.first() {
             if let Err(error) = session.delete_member(&pool.id, &stale.id).await {
                 return busy_or(error, "removing the old member");
+            }
+            if stale.provisioning_status == "ERROR" {
+                // Not at once again: what broke it may break the next one.
+                return Err(Error::reference(
+                    format!("load balancer member {name}"),
+                    "it was in ERROR, where Octavia says no more; it is removed and made anew",
+                ));
             }
             return Ok(Ingress::Busy(
                 "the old member of the load balancer is being removed".to_owned(),
@@ -104,6 +121,9 @@ pub async fn ensure(session: &Session, machine: &Machine<'_>, address: &str) -> 
         if let Err(error) = session.create_member(&pool.id, body).await {
             return busy_or(error, "adding the member");
         }
+        return Ok(Ingress::Busy(format!(
+            "load balancer member {name} is being added"
+        )));
     }
     Ok(Ingress::Done)
 }
@@ -119,15 +139,17 @@ pub async fn remove(session: &Session, machine: &Machine<'_>) -> Result<Ingress,
             .await?
         {
             let name = machine.names.member(port, machine.name);
-            for member in session
-                .members(&pool.id)
-                .await?
-                .iter()
-                .filter(|member| member.name == name)
-            {
-                if let Err(error) = session.delete_member(&pool.id, &member.id).await {
+            let members = session.members(&pool.id).await?;
+            if let Some(member) = members.iter().find(|member| member.name == name) {
+                if member.provisioning_status != "PENDING_DELETE"
+                    && let Err(error) = session.delete_member(&pool.id, &member.id).await
+                {
                     return busy_or(error, "removing the member");
                 }
+                // Octavia has only accepted it; a member that it cannot remove would stay for ever.
+                return Ok(Ingress::Busy(format!(
+                    "load balancer member {name} is being removed"
+                )));
             }
         }
     }

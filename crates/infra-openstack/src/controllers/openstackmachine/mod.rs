@@ -18,11 +18,14 @@ use capi_runtime::{Context, Controller, Failure, Key, Next, Reconciler, meta};
 use kube::ResourceExt;
 
 use self::{ingress::Ingress, state::State};
-use super::{identity, openstackserver::floating_ip};
+use super::{identity, openstackserver::floating_ip, watching::Watching};
 use crate::{
     Error,
     api::{MachineInitialization, OpenStackCluster, OpenStackMachine, OpenStackServer},
-    cloud::{Session, Sessions},
+    cloud::{
+        Session, Sessions,
+        watch::{Collection, Interest},
+    },
     rules::{addresses, names::ClusterNames},
 };
 
@@ -39,7 +42,11 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// The controller, ready to be registered.
 pub fn controller(sessions: Arc<Sessions>) -> Controller<OpenStackMachine> {
-    Controller::<OpenStackMachine>::new("openstackmachine", OpenStackMachineReconciler { sessions })
+    let watching = Watching::new("OpenStackMachine", sessions.clone());
+    let waker = watching.waker().clone();
+    let reconciler = OpenStackMachineReconciler { sessions, watching };
+    Controller::<OpenStackMachine>::new("openstackmachine", reconciler)
+        .woken_by(&waker)
         .watches::<Machine>(|machine, _| {
             let reference = &machine.spec.infrastructure_ref;
             let ours = reference.kind == "OpenStackMachine" && reference.api_group == GROUP;
@@ -59,7 +66,11 @@ pub fn controller(sessions: Arc<Sessions>) -> Controller<OpenStackMachine> {
                     .cloned()
             });
             match (new, name) {
-                (Some(cluster), Some(name)) if provisioned(old) != provisioned(new) => {
+                (Some(cluster), Some(name))
+                    if provisioned(old) != provisioned(new)
+                        || old.and_then(balancer) != new.and_then(balancer)
+                        || old.map(|old| &old.spec.identity_ref) != new.map(|new| &new.spec.identity_ref) =>
+                {
                     let all = stores
                         .declare::<OpenStackMachine>()
                         .by_cluster(&Key::of(cluster).sibling(name));
@@ -88,6 +99,17 @@ fn is_provisioned(cluster: &OpenStackCluster) -> bool {
 
 struct OpenStackMachineReconciler {
     sessions: Arc<Sessions>,
+    watching: Watching,
+}
+
+/// The load balancer of a cluster, by id.
+fn balancer(cluster: &OpenStackCluster) -> Option<&str> {
+    let balancer = cluster
+        .status
+        .as_ref()?
+        .api_server_managed_load_balancer
+        .as_ref()?;
+    Some(balancer.id.as_str())
 }
 
 /// The objects around a machine.
@@ -200,7 +222,15 @@ impl OpenStackMachineReconciler {
     /// The machine's server; it is asked for if it is not there.
     async fn server(&self, ctx: &Context, around: &Around) -> Result<Arc<OpenStackServer>, Error> {
         if let Some(server) = ctx.get::<OpenStackServer>(ctx.key()) {
-            return Ok(server);
+            let wanted = spec::identity(&around.object.spec, &around.cluster);
+            if server.spec.identity_ref == *wanted {
+                return Ok(server);
+            }
+            // Other credentials for the same project: the only part of a server's spec that may change.
+            let mut after = (*server).clone();
+            after.spec.identity_ref = wanted.clone();
+            ctx.patch(&*server, &after).await?;
+            return Ok(Arc::new(after));
         }
         let mut server = OpenStackServer::new(
             &ctx.key().name,
@@ -232,7 +262,10 @@ impl OpenStackMachineReconciler {
         let addressed = !known.addresses.is_empty()
             && (has_external || around.object.spec.floating_ip_pool_ref.is_none());
         let complete = addressed && known.instance_id.as_deref() == Some(id);
-        if complete && (!control_plane || conditions::is_true(&*around.object, INGRESS_READY)) {
+        let joined = joined(&around.cluster);
+        let led_in = conditions::get(&*around.object, INGRESS_READY)
+            .is_some_and(|condition| condition.status == "True" && condition.message == joined);
+        if complete && (!control_plane || led_in) {
             // Nothing can have changed without the server saying so.
             return Ok(Next::Done);
         }
@@ -282,13 +315,14 @@ impl OpenStackMachineReconciler {
         };
         match ingress {
             Ok(Ingress::Done) => {
-                conditions::set(after, Draft::is_true(INGRESS_READY, "Ready", ""), ctx.now());
+                self.watching.forget(ctx);
+                conditions::set(after, Draft::is_true(INGRESS_READY, "Ready", joined), ctx.now());
                 Ok(next)
             }
             Ok(Ingress::Busy(message)) => {
                 let draft = Draft::is_false(INGRESS_READY, "LoadBalancerMemberError", message);
                 conditions::set(after, draft, ctx.now());
-                Ok(Next::After(seams::jittered(ctx.randomness(), BUSY, 0.5)))
+                Ok(self.when_free(ctx, &session, &around.cluster))
             }
             Err(error) => {
                 let draft = Draft::is_false(INGRESS_READY, "LoadBalancerMemberError", error.to_string());
@@ -296,6 +330,15 @@ impl OpenStackMachineReconciler {
                 Err(error)
             }
         }
+    }
+
+    /// Is woken when the load balancer has done what it does.
+    fn when_free(&self, ctx: &Context, session: &Arc<Session>, cluster: &OpenStackCluster) -> Next {
+        let busy = |id| Interest::waiting(Collection::LoadBalancers, id, "PENDING_UPDATE");
+        let interests: Vec<Interest> = balancer(cluster).map(busy).into_iter().collect();
+        let wait = session.watches().patience(BUSY, &interests);
+        self.watching.set(ctx, session, interests);
+        Next::After(seams::jittered(ctx.randomness(), wait, 0.5))
     }
 
     async fn delete(&self, ctx: &Context, around: &Around) -> Result<Next, Error> {
@@ -322,13 +365,20 @@ impl OpenStackMachineReconciler {
                     ctx.now(),
                 );
                 ctx.patch(object, &after).await?;
-                return Ok(Next::After(seams::jittered(ctx.randomness(), BUSY, 0.5)));
+                return Ok(self.when_free(ctx, &session, &around.cluster));
             }
         }
+        self.watching.forget(ctx);
         // Its end wakes us.
         ctx.delete(&*server).await?;
         Ok(Next::Done)
     }
+}
+
+/// What the condition says of a machine that the API server is reached through: which load balancer it joined. Another
+/// one may take its place.
+fn joined(cluster: &OpenStackCluster) -> String {
+    balancer(cluster).map_or_else(String::new, |id| format!("member of load balancer {id}"))
 }
 
 fn ingress_of<'a>(around: &'a Around, server: &'a str) -> ingress::Machine<'a> {

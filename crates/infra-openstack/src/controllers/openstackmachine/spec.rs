@@ -3,8 +3,9 @@
 use capi_api::core::v1beta2::Machine;
 
 use crate::api::{
-    FixedIP, NetworkParam, OpenStackCluster, OpenStackMachine, OpenStackMachineSpec, OpenStackServerSpec,
-    PortOpts, SecurityGroupParam, SecurityGroupStatus, SubnetParam,
+    FixedIP, NetworkParam, OpenStackCluster, OpenStackIdentityReference, OpenStackMachine,
+    OpenStackMachineSpec, OpenStackServerSpec, PortOpts, SecurityGroupParam, SecurityGroupStatus,
+    SubnetParam,
 };
 
 /// True if the machine carries the control plane.
@@ -51,10 +52,7 @@ pub fn of(
         flavor: spec.flavor.filter.as_ref().and_then(|filter| filter.name.clone()),
         flavor_id: spec.flavor.id.clone(),
         floating_ip_pool_ref: spec.floating_ip_pool_ref.clone(),
-        identity_ref: spec
-            .identity_ref
-            .clone()
-            .unwrap_or_else(|| cluster.spec.identity_ref.clone()),
+        identity_ref: identity(spec, cluster).clone(),
         image: spec.image.clone(),
         ports: ports(spec, cluster, group),
         root_volume: spec.root_volume.clone(),
@@ -67,6 +65,14 @@ pub fn of(
         scheduler_hint_additional_properties: spec.scheduler_hint_additional_properties.clone(),
         ..OpenStackServerSpec::default()
     }
+}
+
+/// The credentials of a machine: its own, or those of its cluster.
+pub fn identity<'a>(
+    spec: &'a OpenStackMachineSpec,
+    cluster: &'a OpenStackCluster,
+) -> &'a OpenStackIdentityReference {
+    spec.identity_ref.as_ref().unwrap_or(&cluster.spec.identity_ref)
 }
 
 fn ports(

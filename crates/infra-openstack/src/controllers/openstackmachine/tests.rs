@@ -119,6 +119,23 @@ async fn machines_are_members_of_every_port_even_when_the_load_balancer_is_busy(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_that_octavia_could_not_add_is_made_anew() {
+    let bench = Bench::new(json!({ "managedLoadBalancer": { "enabled": true } })).await;
+    bench.ensure("a", "10.6.0.50").await;
+    let name = bench.names.member(6443, "a");
+    bench.cloud.alter("members", &name, |member| {
+        member["provisioning_status"] = "ERROR".into();
+    });
+    let refused = ingress::ensure(&bench.session, &bench.machine("a", "u"), "10.6.0.50").await;
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("ERROR"), "{error}");
+    bench.ensure("a", "10.6.0.50").await;
+    let members = bench.cloud.resources("members");
+    assert_eq!(members.len(), 1);
+    assert_ne!(members[0]["provisioning_status"], "ERROR");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_floating_ip_goes_to_the_next_machine_when_the_first_is_gone() {
     let bench = Bench::new(json!({})).await;
     let network = bench

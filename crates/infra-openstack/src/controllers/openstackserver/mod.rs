@@ -4,7 +4,10 @@
 //! again: its machine is replaced. Running servers are watched through one list per identity.
 
 pub mod act;
+#[cfg(test)]
+mod fault_tests;
 pub mod floating_ip;
+pub mod interests;
 pub mod observe;
 pub mod plan;
 pub mod resolve;
@@ -34,11 +37,15 @@ use self::{
     plan::{Action, Step},
     world::World,
 };
-use super::{identity, openstackcluster::AUTHENTICATED};
+use super::{
+    identity,
+    openstackcluster::AUTHENTICATED,
+    watching::{Remains, Watching},
+};
 use crate::{
     Error,
     api::OpenStackServer,
-    cloud::{Session, Sessions},
+    cloud::{Session, Sessions, watch::Interest},
 };
 
 /// Keeps the object until OpenStack has nothing of the server any more.
@@ -55,6 +62,8 @@ pub struct Progress {
     pub next: Next,
     /// What went wrong.
     pub result: Result<(), Error>,
+    /// Whose changes should wake the object.
+    pub interests: Vec<Interest>,
 }
 
 /// Brings the server as far as it can be brought now. The status must hold what the spec was resolved to.
@@ -88,6 +97,7 @@ pub async fn converge(
                     after,
                     next,
                     result: Ok(()),
+                    interests: interests::of(&world),
                 };
             }
             Step::Lost(id) => {
@@ -96,6 +106,7 @@ pub async fn converge(
                     after,
                     next: Next::Done,
                     result: Ok(()),
+                    interests: Vec::new(),
                 };
             }
             Step::Wait(message, wait) => {
@@ -104,6 +115,7 @@ pub async fn converge(
                     after,
                     next: Next::After(wait),
                     result: Ok(()),
+                    interests: interests::of(&world),
                 };
             }
             Step::Act(actions) => {
@@ -141,19 +153,23 @@ fn failed(world: &World, error: Error, creating: bool, now: Timestamp) -> Progre
         after: status::failed(world, &error, creating, now),
         next: Next::Done,
         result: Err(error),
+        interests: Vec::new(),
     }
 }
 
-/// Takes the server and what belongs to it away. `Ok(None)` when nothing is left; else when to look again, and at what.
-pub async fn remove(
-    session: &Session,
-    object: &OpenStackServer,
-) -> Result<Option<(String, std::time::Duration)>, Error> {
+/// Takes the server and what belongs to it away; says what is left.
+pub async fn remove(session: &Session, object: &OpenStackServer) -> Result<Option<Remains>, Error> {
     for _ in 0..MOST_STEPS {
         let mut world = observe::remains(session, object.clone()).await?;
         match plan::plan_removal(&world) {
             Step::Done | Step::Lost(_) => return Ok(None),
-            Step::Wait(message, wait) => return Ok(Some((message, wait))),
+            Step::Wait(message, wait) => {
+                return Ok(Some(Remains {
+                    message,
+                    wait,
+                    interests: interests::of(&world),
+                }));
+            }
             Step::Act(actions) => {
                 for action in actions {
                     tracing::info!(server = world.name(), action = action.summary(), "removing");
@@ -170,7 +186,11 @@ pub async fn remove(
 
 /// The controller, ready to be registered.
 pub fn controller(sessions: Arc<Sessions>) -> Controller<OpenStackServer> {
-    Controller::<OpenStackServer>::new("openstackserver", OpenStackServerReconciler { sessions })
+    let watching = Watching::new("OpenStackServer", sessions.clone());
+    let waker = watching.waker().clone();
+    let reconciler = OpenStackServerReconciler { sessions, watching };
+    Controller::<OpenStackServer>::new("openstackserver", reconciler)
+        .woken_by(&waker)
         .watches_owned::<IPAddressClaim>()
         .reads::<IPAddress>()
         .watches_changes::<Cluster>(|old, new, stores| {
@@ -185,6 +205,7 @@ pub fn controller(sessions: Arc<Sessions>) -> Controller<OpenStackServer> {
 
 struct OpenStackServerReconciler {
     sessions: Arc<Sessions>,
+    watching: Watching,
 }
 
 #[async_trait]
@@ -239,8 +260,13 @@ impl OpenStackServerReconciler {
         let jittered = |wait| Next::After(seams::jittered(ctx.randomness(), wait, 0.2));
         if deleting {
             return match remove(&session, object).await? {
-                Some((_, wait)) => Ok(jittered(wait)),
+                Some(remains) => {
+                    let wait = session.watches().patience(remains.wait, &remains.interests);
+                    self.watching.set(ctx, &session, remains.interests);
+                    Ok(jittered(wait))
+                }
                 None => {
+                    self.watching.forget(ctx);
                     floating_ip::give_back(ctx, object).await?;
                     ctx.remove_finalizer(object, FINALIZER).await?;
                     Ok(Next::Done)
@@ -262,7 +288,13 @@ impl OpenStackServerReconciler {
         }
         ctx.patch(object, &progress.after).await?;
         progress.result?;
-        Ok(match progress.next {
+        let patience = |wait| session.watches().patience(wait, &progress.interests);
+        let next = match progress.next {
+            Next::After(wait) => Next::After(patience(wait)),
+            next => next,
+        };
+        self.watching.set(ctx, &session, progress.interests);
+        Ok(match next {
             Next::After(wait) => jittered(wait),
             next => next,
         })

@@ -15,6 +15,8 @@ use super::{resolve, world::World};
 
 /// How old the answer about a server that runs may be.
 const RUNNING: Duration = Duration::from_secs(25);
+/// How old the list may be that is read beside.
+const FOLLOWED: Duration = Duration::from_secs(60);
 /// How old the answer about a server that is being built may be.
 const BUILDING: Duration = Duration::from_secs(4);
 
@@ -32,7 +34,12 @@ pub async fn observe(
     let ready = world.object.status.as_ref().is_some_and(|status| status.ready);
     match world.instance_id().map(str::to_owned) {
         Some(id) => {
-            let age = if ready { RUNNING } else { BUILDING };
+            // Where the list is read anyway, it wakes whoever knows something else.
+            let age = match (session.watches().is_followed(), ready) {
+                (true, _) => FOLLOWED,
+                (false, true) => RUNNING,
+                (false, false) => BUILDING,
+            };
             world.server = session.recent_server(&id, age).await?;
             return Ok(world);
         }

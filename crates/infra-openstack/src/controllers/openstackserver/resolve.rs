@@ -5,10 +5,10 @@ use kube::ResourceExt;
 use crate::{
     Error,
     api::{
-        FlavorParam, ImageParam, OpenStackServer, PortOpts, ResolvedFixedIP, ResolvedPortSpec,
+        ImageParam, OpenStackServer, OpenStackServerSpec, PortOpts, ResolvedFixedIP, ResolvedPortSpec,
         ResolvedServerSpec, ServerGroupParam,
     },
-    cloud::Session,
+    cloud::{CloudError, Session},
     controllers::lookup,
     rules::{names, ports},
 };
@@ -27,20 +27,13 @@ pub async fn resolve(
         Some(id) => id,
         None => image_id(session, &spec.image).await?,
     };
-    let flavor = FlavorParam {
-        id: spec.flavor_id.clone(),
-        filter: spec
-            .flavor
-            .clone()
-            .map(|name| crate::api::FlavorFilter { name: Some(name) }),
-    };
     let group = match &spec.server_group {
         Some(param) => Some(server_group(session, param).await?),
         None => None,
     };
     let mut resolved = ResolvedServerSpec {
         image_id: Some(image),
-        flavor_id: Some(flavor_id(session, &flavor).await?),
+        flavor_id: Some(flavor_id(session, spec).await?),
         server_group_id: group,
         ports: Vec::new(),
     };
@@ -114,49 +107,49 @@ async fn resolve_port(
     Ok(resolved)
 }
 
-async fn image_id(session: &Session, param: &ImageParam) -> Result<String, Error> {
-    if let Some(id) = &param.id {
-        return Ok(id.clone());
+/// The id of what is named by id, or that of the only one that is found.
+async fn chosen(
+    id: Option<&String>,
+    what: &str,
+    name: Option<&str>,
+    find: impl Future<Output = Result<Vec<String>, CloudError>>,
+) -> Result<String, Error> {
+    match id {
+        Some(id) => Ok(id.clone()),
+        None => Error::only(find.await?, || format!("{what} {}", name.unwrap_or_default())),
     }
-    let filter = param.filter.clone().unwrap_or_default();
-    let name = filter.name.clone().unwrap_or_default();
-    let found = session.images(filter.name.as_deref(), &filter.tags).await?;
-    Error::only(found, || format!("image {name}")).map(|image| image.id)
 }
 
-async fn flavor_id(session: &Session, param: &FlavorParam) -> Result<String, Error> {
-    if let Some(id) = &param.id {
-        return Ok(id.clone());
-    }
-    let name = param
-        .filter
-        .as_ref()
-        .and_then(|filter| filter.name.clone())
-        .unwrap_or_default();
-    let found = session
-        .flavors()
-        .await?
-        .into_iter()
-        .find(|flavor| flavor.name == name);
-    found
-        .map(|flavor| flavor.id)
-        .ok_or_else(|| Error::reference(format!("flavor {name}"), "it does not exist in OpenStack"))
+async fn image_id(session: &Session, param: &ImageParam) -> Result<String, Error> {
+    let filter = param.filter.clone().unwrap_or_default();
+    let name = filter.name.as_deref();
+    let find = async {
+        let found = session.images(name, &filter.tags).await?;
+        Ok(found.into_iter().map(|image| image.id).collect())
+    };
+    chosen(param.id.as_ref(), "image", name, find).await
+}
+
+async fn flavor_id(session: &Session, spec: &OpenStackServerSpec) -> Result<String, Error> {
+    let name = spec.flavor.as_deref();
+    let find = async {
+        let found = session.flavors().await?.into_iter();
+        Ok(found
+            .filter(|flavor| Some(flavor.name.as_str()) == name)
+            .map(|flavor| flavor.id)
+            .collect())
+    };
+    chosen(spec.flavor_id.as_ref(), "flavor", name, find).await
 }
 
 async fn server_group(session: &Session, param: &ServerGroupParam) -> Result<String, Error> {
-    if let Some(id) = &param.id {
-        return Ok(id.clone());
-    }
-    let name = param
-        .filter
-        .as_ref()
-        .and_then(|filter| filter.name.clone())
-        .unwrap_or_default();
-    let found = session
-        .server_groups()
-        .await?
-        .into_iter()
-        .filter(|group| group.name == name)
-        .collect();
-    Error::only(found, || format!("server group {name}")).map(|group: crate::cloud::compute::Named| group.id)
+    let name = param.filter.as_ref().and_then(|filter| filter.name.as_deref());
+    let find = async {
+        let found = session.server_groups().await?.into_iter();
+        Ok(found
+            .filter(|group| Some(group.name.as_str()) == name)
+            .map(|group| group.id)
+            .collect())
+    };
+    chosen(param.id.as_ref(), "server group", name, find).await
 }

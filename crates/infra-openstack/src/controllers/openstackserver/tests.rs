@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use capi_api::conditions;
 use capi_runtime::Next;
-use http::StatusCode;
 use jiff::Timestamp;
 use seams::{SeededRandomness, SimulatedClock};
 use serde_json::{Value, json};
@@ -13,13 +12,13 @@ use super::{Progress, converge, remove, resolve::resolve, status};
 use crate::{
     api::OpenStackServer,
     cloud::{Session, Tools, clouds_yaml},
-    fake::{self, FakeCloud, FaultAction, FaultRule},
+    fake::{self, FakeCloud},
 };
 
-struct Bench {
-    cloud: FakeCloud,
-    session: Session,
-    object: OpenStackServer,
+pub(super) struct Bench {
+    pub(super) cloud: FakeCloud,
+    pub(super) session: Session,
+    pub(super) object: OpenStackServer,
 }
 
 fn object(name: &str, more: Value) -> OpenStackServer {
@@ -34,7 +33,7 @@ fn object(name: &str, more: Value) -> OpenStackServer {
 }
 
 impl Bench {
-    fn new(more: Value) -> Self {
+    pub(super) fn new(more: Value) -> Self {
         let clock = Arc::new(SimulatedClock::starting_at(
             "2026-11-20T12:00:00Z".parse::<Timestamp>().unwrap(),
         ));
@@ -57,7 +56,7 @@ impl Bench {
         }
     }
 
-    async fn once(&mut self) -> Progress {
+    pub(super) async fn once(&mut self) -> Progress {
         if self
             .object
             .status
@@ -72,6 +71,7 @@ impl Bench {
                         after: self.object.clone(),
                         next: Next::Done,
                         result: Err(error),
+                        interests: Vec::new(),
                     };
                 }
             }
@@ -87,7 +87,7 @@ impl Bench {
         progress
     }
 
-    async fn settle(&mut self) {
+    pub(super) async fn settle(&mut self) {
         for _ in 0..100 {
             let progress = self.once().await;
             if self.object.status.as_ref().is_some_and(|status| status.ready) {
@@ -102,11 +102,11 @@ impl Bench {
         panic!("it never settles: {:#?}", self.object.status);
     }
 
-    async fn take_away(&self) {
+    pub(super) async fn take_away(&self) {
         for _ in 0..100 {
             match remove(&self.session, &self.object).await {
                 Ok(None) => return,
-                Ok(Some((_, wait))) => tokio::time::sleep(wait).await,
+                Ok(Some(remains)) => tokio::time::sleep(remains.wait).await,
                 Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
             }
         }
@@ -119,7 +119,7 @@ impl Bench {
     }
 }
 
-fn rich() -> Value {
+pub(super) fn rich() -> Value {
     json!({
         "rootVolume": { "sizeGiB": 20 },
         "additionalBlockDevices": [{ "name": "etcd", "sizeGiB": 5, "storage": { "type": "Volume" } }],
@@ -152,49 +152,6 @@ async fn a_server_comes_up_and_leaves_nothing() {
     assert_eq!(status.resources.unwrap().ports.len(), 2);
     bench.take_away().await;
     assert_eq!(bench.cloud.inventory(), before);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_failure_at_any_request_makes_no_second_server_and_no_leak() {
-    let mut calm = Bench::new(rich());
-    calm.settle().await;
-    let expected = calm.cloud.inventory();
-    let requests = calm.cloud.log().len();
-    assert!(requests > 15);
-    for action in [
-        FaultAction::LoseAnswer,
-        FaultAction::Refuse(StatusCode::INTERNAL_SERVER_ERROR, None),
-    ] {
-        for index in 0..requests {
-            let mut bench = Bench::new(rich());
-            let before = bench.cloud.inventory();
-            bench
-                .cloud
-                .disturb(FaultRule::new("*", "", action.clone()).skip(index).times(1));
-            bench.settle().await;
-            let counts = |inventory: &[(String, Vec<String>)]| -> Vec<usize> {
-                inventory.iter().map(|(_, names)| names.len()).collect()
-            };
-            assert_eq!(
-                counts(&bench.cloud.inventory()),
-                counts(&expected),
-                "{action:?} at request {index}"
-            );
-            assert!(
-                bench
-                    .cloud
-                    .log()
-                    .iter()
-                    .any(|logged| logged.status == 500 || action_is_lost(&action))
-            );
-            bench.take_away().await;
-            assert_eq!(bench.cloud.inventory(), before, "{action:?} at request {index}");
-        }
-    }
-}
-
-fn action_is_lost(action: &FaultAction) -> bool {
-    matches!(action, FaultAction::LoseAnswer)
 }
 
 #[tokio::test(start_paused = true)]
@@ -322,7 +279,7 @@ async fn requests_at_steady_state_do_not_depend_on_the_number_of_servers() {
     assert_eq!(requests, [20, 20]);
 }
 
-fn crate_session(cloud: &FakeCloud) -> Session {
+pub(super) fn crate_session(cloud: &FakeCloud) -> Session {
     let clock = Arc::new(SimulatedClock::starting_at(cloud.now()));
     let tools = Tools::new(Arc::new(cloud.clone()), clock, Arc::new(SeededRandomness::new(2)));
     Session::new(
