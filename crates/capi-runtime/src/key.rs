@@ -81,14 +81,20 @@ impl ScopeOf for DynamicResourceScope {
 }
 
 /// What a store can hold: typed kinds and [`DynamicObject`](kube::api::DynamicObject).
-pub trait Stored: Resource + Clone + fmt::Debug + DeserializeOwned + Send + Sync + 'static {}
+pub trait Stored:
+    Resource + Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+}
 
-impl<T> Stored for T where T: Resource + Clone + fmt::Debug + DeserializeOwned + Send + Sync + 'static {}
+impl<T> Stored for T where
+    T: Resource + Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+}
 
 /// A kind known at compile time.
-pub trait Kind: Stored + Serialize + Resource<DynamicType = (), Scope: ScopeOf> {}
+pub trait Kind: Stored + Resource<DynamicType = (), Scope: ScopeOf> {}
 
-impl<T> Kind for T where T: Stored + Serialize + Resource<DynamicType = (), Scope: ScopeOf> {}
+impl<T> Kind for T where T: Stored + Resource<DynamicType = (), Scope: ScopeOf> {}
 
 /// API group and kind, whatever the version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,12 +6,18 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, 
 
 use crate::{error::Error, key::Key};
 
+/// Seconds; the aim is 0.1 for 99 of 100.
+const REACTION_BUCKETS: [f64; 16] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
 /// The metrics of one manager.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     reconciles: IntCounterVec,
     reconcile_time: HistogramVec,
+    reaction_time: HistogramVec,
     panics: IntCounterVec,
     stale_waits: IntCounterVec,
     writes: IntCounterVec,
@@ -43,6 +49,15 @@ impl Metrics {
             &["controller"],
         )?;
         registry.register(Box::new(reconcile_time.clone()))?;
+        let reaction_time = HistogramVec::new(
+            HistogramOpts::new(
+                "capi_event_to_write_seconds",
+                "Time from when an object is due for a look to the first write that comes of it",
+            )
+            .buckets(REACTION_BUCKETS.to_vec()),
+            &["controller"],
+        )?;
+        registry.register(Box::new(reaction_time.clone()))?;
         let connection_up = IntGaugeVec::new(
             Opts::new(
                 "capi_cluster_cache_connection_up",
@@ -58,6 +73,7 @@ impl Metrics {
                 &["controller", "result"],
             )?,
             reconcile_time,
+            reaction_time,
             panics: counter(
                 "capi_reconcile_panics_total",
                 "Reconciles that panicked",
@@ -149,6 +165,38 @@ impl Metrics {
         self.reconcile_time
             .with_label_values(&[controller])
             .observe(time.as_secs_f64());
+    }
+
+    /// A reconcile sent its first write this long after it was due.
+    pub(crate) fn reacted(&self, controller: &str, time: Duration) {
+        self.reaction_time
+            .with_label_values(&[controller])
+            .observe(time.as_secs_f64());
+    }
+
+    /// The times from when a reconcile was due to its first write, over all controllers: how many took at most so many
+    /// seconds. The last limit is infinite.
+    pub fn reactions(&self) -> Vec<(f64, u64)> {
+        let mut counts = vec![0; REACTION_BUCKETS.len() + 1];
+        for family in self.registry.gather() {
+            if family.name() != "capi_event_to_write_seconds" {
+                continue;
+            }
+            for metric in family.get_metric() {
+                let histogram = metric.get_histogram();
+                for (count, bucket) in counts.iter_mut().zip(histogram.get_bucket()) {
+                    *count += bucket.cumulative_count();
+                }
+                if let Some(all) = counts.last_mut() {
+                    *all += histogram.get_sample_count();
+                }
+            }
+        }
+        REACTION_BUCKETS
+            .into_iter()
+            .chain([f64::INFINITY])
+            .zip(counts)
+            .collect()
     }
 
     pub(crate) fn panicked(&self, controller: &str) {

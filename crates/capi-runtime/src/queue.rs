@@ -90,6 +90,8 @@ struct Recent {
 struct Place {
     priority: Priority,
     at: Option<Instant>,
+    /// From when on it could be taken.
+    due: Instant,
     sequence: u64,
 }
 
@@ -140,6 +142,11 @@ impl WorkQueue {
 
     /// The next object to work on; none once the queue is closed. Dropping the future loses nothing.
     pub async fn next(&self) -> Option<Key> {
+        self.next_due().await.map(|(key, _)| key)
+    }
+
+    /// Like [`Self::next`], and since when the object could be worked on.
+    pub(crate) async fn next_due(&self) -> Option<(Key, Instant)> {
         loop {
             let changed = self.changed.notified();
             let wake_at = {
@@ -148,7 +155,7 @@ impl WorkQueue {
                     return None;
                 }
                 match state.take(&self.pace) {
-                    Ok(key) => return Some(key),
+                    Ok(taken) => return Some(taken),
                     Err(wake_at) => wake_at,
                 }
             };
@@ -252,15 +259,18 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 impl State {
     /// Puts a key into `ready` or `delayed`; keeps the better of the old and the new place.
     fn place(&mut self, key: Key, priority: Priority, at: Option<Instant>) {
+        let now = Instant::now();
         let mut place = Place {
             priority,
             at,
+            due: at.unwrap_or(now),
             sequence: self.sequence,
         };
         if let Some(old) = self.pending.get(&key).copied() {
             let better = Place {
                 priority: old.priority.min(priority),
                 at: earlier(old.at, at),
+                due: old.due.min(place.due),
                 // A key that was ready keeps its turn unless it moves to the front class.
                 sequence: if old.at.is_none() && old.priority <= priority {
                     old.sequence
@@ -290,7 +300,7 @@ impl State {
     }
 
     /// Takes the next key, or tells when to look again.
-    fn take(&mut self, pace: &Pace) -> Result<Key, Option<Instant>> {
+    fn take(&mut self, pace: &Pace) -> Result<(Key, Instant), Option<Instant>> {
         let now = Instant::now();
         while let Some((at, _, _)) = self.delayed.first()
             && *at <= now
@@ -305,9 +315,9 @@ impl State {
         while let Some((priority, sequence, key)) = self.ready.pop_first() {
             match self.draw(&key, now, pace) {
                 None => {
-                    self.pending.remove(&key);
+                    let due = self.pending.remove(&key).map_or(now, |place| place.due);
                     self.in_flight.insert(key.clone());
-                    return Ok(key);
+                    return Ok((key, due));
                 }
                 Some(at) => {
                     self.pending.insert(
@@ -315,6 +325,7 @@ impl State {
                         Place {
                             priority,
                             at: Some(at),
+                            due: at,
                             sequence,
                         },
                     );

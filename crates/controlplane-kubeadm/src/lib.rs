@@ -53,6 +53,7 @@ pub fn register(manager: &mut Manager) {
 /// Adds this provider to a manager.
 pub fn register_with(manager: &mut Manager, settings: Settings) {
     let concurrency = settings.concurrency;
+    workload::index_nodes(manager);
     manager.register(
         controllers::kubeadm_control_plane::controller(Arc::new(settings)).concurrency(concurrency),
     );

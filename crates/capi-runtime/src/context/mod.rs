@@ -17,6 +17,7 @@ use kube::{
 };
 use parking_lot::Mutex;
 use seams::{Clock, Randomness};
+use tokio::time::Instant;
 
 pub(crate) use apply::ApplyCache;
 
@@ -37,12 +38,16 @@ pub struct Context {
     controller: Arc<str>,
     key: Key,
     waiter: Option<Waiter>,
+    /// Since when this reconcile was due.
+    due: Option<Instant>,
     log: Mutex<Log>,
 }
 
 /// What this reconcile has written so far.
 #[derive(Default)]
 struct Log {
+    /// Whether a write was sent.
+    sent: bool,
     written: Vec<Written>,
     /// Versions that own locked writes made obsolete, and what they became.
     successors: Vec<(KindId, Key, String, String)>,
@@ -55,8 +60,15 @@ impl Context {
             controller,
             key,
             waiter,
+            due: None,
             log: Mutex::default(),
         }
+    }
+
+    /// This reconcile was due since then.
+    pub(crate) fn due_since(mut self, due: Instant) -> Self {
+        self.due = Some(due);
+        self
     }
 
     /// The object that is being reconciled.

@@ -277,6 +277,12 @@ impl Context {
         key: &Key,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Value, Error> {
+        // What comes after the first write waits for the API server, not for us.
+        if !std::mem::replace(&mut self.log.lock().sent, true)
+            && let Some(due) = self.due
+        {
+            self.shared.metrics.reacted(&self.controller, due.elapsed());
+        }
         let result = match request {
             Ok(request) => self.shared.client.request::<Value>(request).await,
             Err(error) => Err(kube::Error::BuildRequest(error)),

@@ -298,7 +298,7 @@ impl<K: Kind> AnyController for Controller<K> {
                         filter,
                     })
                 }),
-                keys: Box::new(move || all.list(None).iter().map(|object| Key::of(&**object)).collect()),
+                keys: Box::new(move || all.keys(None)),
                 of_cluster: Arc::new(move |cluster| {
                     if let Some(chosen) = &chosen {
                         return Stores::upgrade(&weak)

@@ -86,22 +86,22 @@ impl Runner {
         let runner = Arc::new(self);
         let log = Arc::new(WriteLog::default());
         let mut in_flight: JoinSet<()> = JoinSet::new();
-        let mut generation = shared.ring.generation();
+        let mut members = shared.ring.members();
         loop {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
                 _ = in_flight.join_next(), if !in_flight.is_empty() => {}
-                now = shared.ring.changed_from(generation) => {
-                    generation = now;
+                now = shared.ring.changed_from(&members) => {
+                    members = now;
                     for key in (runner.primary.keys)() {
                         runner.queue.add(key, Priority::Low);
                     }
                 }
-                key = runner.queue.next(), if in_flight.len() < runner.concurrency => {
-                    let Some(key) = key else { break };
+                next = runner.queue.next_due(), if in_flight.len() < runner.concurrency => {
+                    let Some((key, due)) = next else { break };
                     let span = tracing::info_span!("reconcile", controller = %runner.name, object = %key);
-                    let work = runner.clone().work(shared.clone(), log.clone(), key);
+                    let work = runner.clone().work(shared.clone(), log.clone(), key, due);
                     in_flight.spawn(work.instrument(span));
                 }
             }
@@ -113,13 +113,13 @@ impl Runner {
         }
     }
 
-    async fn work(self: Arc<Self>, shared: Arc<Shared>, log: Arc<WriteLog>, key: Key) {
+    async fn work(self: Arc<Self>, shared: Arc<Shared>, log: Arc<WriteLog>, key: Key, due: Instant) {
         let (waited, _) = log.caught_up(&key, &shared.stores).await;
         for kind in waited {
             shared.metrics.waited_for_store(&self.name, &kind);
         }
         let started = Instant::now();
-        let outcome = self.reconcile(&shared, &log, &key).await;
+        let outcome = self.reconcile(&shared, &log, &key, due).await;
         let result = match &outcome {
             Outcome::Done(Next::Done) => "success",
             Outcome::Done(Next::After(_)) => "requeue_after",
@@ -138,7 +138,7 @@ impl Runner {
         self.settle(&shared, &key, outcome);
     }
 
-    async fn reconcile(&self, shared: &Arc<Shared>, log: &WriteLog, key: &Key) -> Outcome {
+    async fn reconcile(&self, shared: &Arc<Shared>, log: &WriteLog, key: &Key, due: Instant) -> Outcome {
         let unknown = || Belonging {
             shard: ShardKey::of_cluster(key),
             filter: None,
@@ -155,7 +155,7 @@ impl Runner {
             key: key.clone(),
             queue: self.queue.clone(),
         };
-        let ctx = Context::new(shared.clone(), self.name.clone(), key.clone(), Some(waiter));
+        let ctx = Context::new(shared.clone(), self.name.clone(), key.clone(), Some(waiter)).due_since(due);
         let reconcile = AssertUnwindSafe(self.reconciler.reconcile(&ctx, key)).catch_unwind();
         let ended = tokio::time::timeout(self.deadline, reconcile).await;
         log.record(key, ctx.take_written());

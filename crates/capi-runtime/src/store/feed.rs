@@ -35,8 +35,8 @@ pub(crate) struct Feed<K> {
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
-/// A watch that ends sooner than this and said nothing is opened again with a delay, as one that failed.
-const SHORTEST_WATCH: Duration = Duration::from_secs(5);
+/// A watch that ends sooner than this is opened again with a delay, as one that failed.
+const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 
 impl<K: Stored> Feed<K> {
     /// Runs until `cancel` is.
@@ -64,12 +64,12 @@ impl<K: Stored> Feed<K> {
                 None => Box::pin(self.list(&source, store)).await.map(|listed| {
                     version = Some(listed);
                     delay = FIRST_DELAY;
-                    Ended::WithNews
+                    Ended::InTime
                 }),
                 Some(version) => self.follow(&source, store, version, &mut delay).await,
             };
             match ended {
-                Ok(Ended::WithNews) => continue,
+                Ok(Ended::InTime) => continue,
                 Ok(Ended::AtOnce) => {
                     tracing::debug!(kind = %self.resource.kind, "the server ended a watch at once")
                 }
@@ -106,12 +106,10 @@ impl<K: Stored> Feed<K> {
     ) -> Result<Ended, Failure> {
         let begun = Instant::now();
         let mut watch = Box::pin(source.watch(version)).await?;
-        let mut news = false;
         while let Some(change) = watch.next().await {
             let (change, reached) = change?;
             *version = reached;
             *delay = FIRST_DELAY;
-            news = true;
             match change {
                 Change::Applied(arrived) => {
                     if let Some(object) = self.decode(store, *arrived) {
@@ -122,8 +120,8 @@ impl<K: Stored> Feed<K> {
                 Change::Bookmark => {}
             }
         }
-        match news || begun.elapsed() >= SHORTEST_WATCH {
-            true => Ok(Ended::WithNews),
+        match begun.elapsed() >= SHORTEST_WATCH {
+            true => Ok(Ended::InTime),
             false => Ok(Ended::AtOnce),
         }
     }
@@ -149,7 +147,7 @@ impl<K: Stored> Feed<K> {
 
 /// How a watch ended that did not fail.
 enum Ended {
-    WithNews,
+    InTime,
     AtOnce,
 }
 
@@ -195,4 +193,74 @@ impl<'de, K: Stored> Deserialize<'de> for Arrived<K> {
 
 fn string(value: &Value, field: &str) -> Option<String> {
     value.get(field).and_then(Value::as_str).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::future::BoxFuture;
+    use http::{Request, Response};
+    use http_body_util::{BodyExt, Full};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::client::Body;
+    use seams::SeededRandomness;
+    use serde_json::json;
+
+    use super::*;
+    use crate::transport::Answer;
+
+    /// Lists one object, and ends each watch after one bookmark.
+    #[derive(Default)]
+    struct Hasty {
+        lists: AtomicUsize,
+        watches: AtomicUsize,
+    }
+
+    impl Requests for Hasty {
+        fn send(&self, request: Request<Body>) -> BoxFuture<'_, Result<Response<Answer>, kube::Error>> {
+            let object = json!({ "metadata": { "name": "a", "namespace": "ns", "resourceVersion": "7" } });
+            let watch = request
+                .uri()
+                .query()
+                .is_some_and(|query| query.contains("watch=true"));
+            let (counter, text) = match watch {
+                true => (
+                    &self.watches,
+                    json!({ "type": "BOOKMARK", "object": object }).to_string() + "\n",
+                ),
+                false => (
+                    &self.lists,
+                    json!({ "metadata": { "resourceVersion": "7" }, "items": [object] }).to_string(),
+                ),
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+            let body = Full::new(bytes::Bytes::from(text)).map_err(|never| match never {});
+            Box::pin(async move { Ok(Response::new(body.boxed_unsync())) })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_ends_watches_at_once_is_not_asked_without_end() {
+        let server = Arc::new(Hasty::default());
+        let resource = ApiResource::erase::<ConfigMap>(&());
+        let feed = Feed::<ConfigMap> {
+            requests: server.clone(),
+            resource: resource.clone(),
+            namespace: None,
+            label_selector: None,
+            trims: Vec::new(),
+            randomness: Arc::new(SeededRandomness::new(1)),
+            metrics: Arc::new(Metrics::new().unwrap()),
+        };
+        let store = Store::new(resource, Arc::default());
+        let cancel = CancellationToken::new();
+        tokio::spawn(feed.run(store.clone(), cancel.clone()));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        cancel.cancel();
+        assert_eq!(store.len(), 1);
+        assert_eq!(server.lists.load(Ordering::Relaxed), 1);
+        let watches = server.watches.load(Ordering::Relaxed);
+        assert!((20..70).contains(&watches), "{watches} watches in 10 s");
+    }
 }

@@ -1,9 +1,6 @@
 //! Indexes of a store: values that an object is filed under, and back.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use capi_api::labels::CLUSTER_NAME;
 use kube::Resource;
@@ -15,36 +12,36 @@ pub(crate) type Extract<K> = Arc<dyn Fn(&K) -> Vec<String> + Send + Sync>;
 
 pub(super) struct Index<K> {
     extract: Extract<K>,
-    keys: BTreeMap<String, BTreeSet<Key>>,
+    /// Pairs instead of a set of keys for each value: most values have one key, and a set of one takes 600 bytes.
+    entries: BTreeSet<(Box<str>, Arc<Key>)>,
 }
 
 impl<K> Index<K> {
     pub(super) fn new(extract: Extract<K>) -> Self {
         Self {
             extract,
-            keys: BTreeMap::new(),
+            entries: BTreeSet::new(),
         }
     }
 
-    pub(super) fn insert(&mut self, key: &Key, object: &K) {
+    pub(super) fn insert(&mut self, key: &Arc<Key>, object: &K) {
         for value in (self.extract)(object) {
-            self.keys.entry(value).or_default().insert(key.clone());
+            self.entries.insert((value.into(), key.clone()));
         }
     }
 
-    pub(super) fn remove(&mut self, key: &Key, object: &K) {
+    pub(super) fn remove(&mut self, key: &Arc<Key>, object: &K) {
         for value in (self.extract)(object) {
-            if let Some(keys) = self.keys.get_mut(&value) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    self.keys.remove(&value);
-                }
-            }
+            self.entries.remove(&(value.into(), key.clone()));
         }
     }
 
     pub(super) fn keys(&self, value: &str) -> impl Iterator<Item = &Key> {
-        self.keys.get(value).into_iter().flatten()
+        let first = (value.into(), Arc::new(Key::default()));
+        self.entries
+            .range(first..)
+            .take_while(move |(found, _)| &**found == value)
+            .map(|(_, key)| &**key)
     }
 }
 

@@ -3,21 +3,23 @@
 //! A [`Store`] is a cheap handle. Reads never wait and never see half an update; results are sorted by key. Changes are
 //! handed to handlers in the order of the watch, old and new object both, deletes included. Handlers only turn a change
 //! into queue keys, so a slow reconcile never holds up a watch. Filling a store is the business of `feed`, finding one
-//! that of [`Stores`].
+//! that of [`Stores`]; `slot` and `warmth` pack what nobody uses, which readers do not notice.
 
 mod feed;
 mod index;
 mod registry;
+mod slot;
+mod warmth;
 mod watch;
 
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
-use kube::{Resource, api::ApiResource};
+use kube::api::ApiResource;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
@@ -26,6 +28,9 @@ pub(crate) use index::Extract;
 use index::Index;
 pub use registry::Stores;
 pub(crate) use registry::{AnyStore, SYNC_LIMIT, StoreNotReady};
+use slot::{Packing, Slot};
+use warmth::Packs;
+pub(crate) use warmth::Warmth;
 
 use crate::{
     error::Error,
@@ -77,10 +82,15 @@ struct Inner<K> {
     /// Wakes those who wait for a change, in the order in which they came; a `tokio::sync::watch` wakes its receivers in
     /// random order, and simulations must repeat.
     changes: Notify,
+    warmth: Arc<Warmth>,
+    myself: Weak<dyn Packs>,
 }
 
+/// More objects than this are not unpacked for good by one question.
+const MANY: usize = 16;
+
 struct State<K> {
-    objects: BTreeMap<Key, Arc<K>>,
+    objects: BTreeMap<Arc<Key>, Slot<K>>,
     indexes: BTreeMap<String, Index<K>>,
     /// The highest resource version seen on the watch.
     latest: u64,
@@ -88,7 +98,7 @@ struct State<K> {
 }
 
 impl<K: Stored> Store<K> {
-    pub(crate) fn new(resource: ApiResource) -> Self {
+    pub(crate) fn new(resource: ApiResource, warmth: Arc<Warmth>) -> Self {
         let indexes = BTreeMap::from([
             (BY_CLUSTER.to_owned(), Index::new(index::by_cluster::<K>())),
             (BY_OWNER.to_owned(), Index::new(index::by_owner::<K>())),
@@ -99,38 +109,60 @@ impl<K: Stored> Store<K> {
             latest: 0,
             synced: false,
         };
-        Self(Arc::new(Inner {
+        Self(Arc::new_cyclic(|myself: &Weak<Inner<K>>| Inner {
             kind: KindId::of_resource(&resource),
             resource,
             state: RwLock::new(state),
             handlers: Mutex::default(),
             changes: Notify::new(),
+            warmth,
+            myself: myself.clone(),
         }))
     }
 
     /// The object of that key.
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
-        self.0.state.read().objects.get(key).cloned()
+        let state = self.0.state.read();
+        let (kept, slot) = state.objects.get_key_value(key)?;
+        let (object, warmed) = slot.get();
+        let warmed = warmed.then(|| kept.clone());
+        drop(state);
+        self.warmed(warmed);
+        object
     }
 
     /// The number of an object's resource version, which takes less than a look at the object.
     pub(crate) fn version(&self, key: &Key) -> Option<u64> {
+        self.0.state.read().objects.get(key).map(|slot| slot.version)
+    }
+
+    /// The keys of all objects, or of those of one namespace.
+    pub fn keys(&self, namespace: Option<&str>) -> Vec<Key> {
         let state = self.0.state.read();
-        state.objects.get(key).map(|object| version_of(object.meta()))
+        let within = |key: &&Arc<Key>| namespace.is_none_or(|namespace| key.namespace == namespace);
+        state
+            .objects
+            .keys()
+            .filter(within)
+            .map(|key| (**key).clone())
+            .collect()
     }
 
     /// All objects, or those of one namespace.
     pub fn list(&self, namespace: Option<&str>) -> Vec<Arc<K>> {
         let state = self.0.state.read();
-        match namespace {
-            None => state.objects.values().cloned().collect(),
+        let slots: Vec<_> = match namespace {
+            None => state.objects.iter().collect(),
             Some(namespace) => state
                 .objects
                 .range(Key::new(namespace, "")..)
                 .take_while(|(key, _)| key.namespace == namespace)
-                .map(|(_, object)| object.clone())
                 .collect(),
-        }
+        };
+        let (objects, warmed) = unpacked(slots);
+        drop(state);
+        self.warmed(warmed);
+        objects
     }
 
     /// The objects that an index files under a value; none if there is no such index.
@@ -140,10 +172,18 @@ impl<K: Stored> Store<K> {
             tracing::error!(kind = %self.0.kind, index, "no such index");
             return Vec::new();
         };
-        index
+        let slots = index
             .keys(value)
-            .filter_map(|key| state.objects.get(key).cloned())
-            .collect()
+            .filter_map(|key| state.objects.get_key_value(key))
+            .collect();
+        let (objects, warmed) = unpacked(slots);
+        drop(state);
+        self.warmed(warmed);
+        objects
+    }
+
+    fn warmed(&self, keys: impl IntoIterator<Item = Arc<Key>>) {
+        self.0.warmth.warmed(&self.0.myself, keys.into_iter().collect());
     }
 
     /// The objects with an owner reference to this uid.
@@ -207,8 +247,10 @@ impl<K: Stored> Store<K> {
     pub(crate) fn add_index(&self, name: &str, extract: Extract<K>) {
         let mut state = self.0.state.write();
         let mut index = Index::new(extract);
-        for (key, object) in &state.objects {
-            index.insert(key, object);
+        for (key, slot) in &state.objects {
+            if let Some(object) = slot.peek() {
+                index.insert(key, &object);
+            }
         }
         state.indexes.insert(name.to_owned(), index);
     }
@@ -224,7 +266,7 @@ impl<K: Stored> Store<K> {
                 .read()
                 .objects
                 .iter()
-                .map(|(key, object)| (key.clone(), object.clone()))
+                .filter_map(|(key, slot)| Some(((**key).clone(), slot.peek()?)))
                 .collect(),
             false => Vec::new(),
         };
@@ -250,6 +292,7 @@ impl<K: Stored> Store<K> {
     /// Replaces everything by a complete list.
     pub(crate) fn replace(&self, objects: Vec<K>) {
         let handlers = self.0.handlers.lock();
+        let mut warmed = Vec::new();
         let (initial, deltas) = {
             let mut state = self.0.state.write();
             let initial = !state.synced;
@@ -260,16 +303,16 @@ impl<K: Stored> Store<K> {
             let gone: Vec<Key> = state
                 .objects
                 .keys()
-                .filter(|key| !listed.contains_key(key))
-                .cloned()
+                .filter(|key| !listed.contains_key(&***key))
+                .map(|key| (**key).clone())
                 .collect();
             let mut deltas: Vec<Delta<K>> =
                 gone.iter().filter_map(|key| state.remove(key, initial)).collect();
-            deltas.extend(
-                listed
-                    .into_iter()
-                    .filter_map(|(key, object)| state.put(key, object, initial)),
-            );
+            for (key, object) in listed {
+                let put = state.put(key, object, initial);
+                deltas.extend(put.delta);
+                warmed.extend(put.warmed);
+            }
             state.synced = true;
             (initial, deltas)
         };
@@ -277,13 +320,16 @@ impl<K: Stored> Store<K> {
             tracing::debug!(kind = %self.0.kind, objects = deltas.len(), "store is filled");
         }
         self.deliver(&handlers, &deltas);
+        drop(deltas);
+        self.warmed(warmed);
     }
 
     /// Takes in one new or changed object.
     pub(crate) fn apply(&self, object: K) {
         let handlers = self.0.handlers.lock();
-        let delta = self.0.state.write().put(Key::of(&object), object, false);
-        self.deliver(&handlers, delta.as_slice());
+        let put = self.0.state.write().put(Key::of(&object), object, false);
+        self.deliver(&handlers, put.delta.as_slice());
+        self.warmed(put.warmed);
     }
 
     /// Takes in the deletion of an object.
@@ -332,41 +378,86 @@ impl<K: Stored> Store<K> {
     }
 }
 
-impl<K: Resource> State<K> {
-    fn put(&mut self, key: Key, object: K, initial: bool) -> Option<Delta<K>> {
+/// The objects of some slots, and the keys of those that were packed until now.
+fn unpacked<K: Stored>(slots: Vec<(&Arc<Key>, &Slot<K>)>) -> (Vec<Arc<K>>, Vec<Arc<Key>>) {
+    if slots.len() > MANY {
+        return (
+            slots.into_iter().filter_map(|(_, slot)| slot.peek()).collect(),
+            Vec::new(),
+        );
+    }
+    let mut warmed = Vec::new();
+    let mut objects = Vec::with_capacity(slots.len());
+    for (key, slot) in slots {
+        let (object, was_packed) = slot.get();
+        objects.extend(object);
+        warmed.extend(was_packed.then(|| key.clone()));
+    }
+    (objects, warmed)
+}
+
+impl<K: Stored> Packs for Inner<K> {
+    fn pack(&self, key: &Key) -> Packing {
+        let state = self.state.read();
+        state.objects.get(key).map_or(Packing::Packed, Slot::pack)
+    }
+}
+
+/// What putting an object into a store did.
+struct Put<K> {
+    /// None if the object is known in this version.
+    delta: Option<Delta<K>>,
+    /// The object, if it is one more that is not packed.
+    warmed: Option<Arc<Key>>,
+}
+
+impl<K: Stored> State<K> {
+    fn put(&mut self, key: Key, object: K, initial: bool) -> Put<K> {
         let version = version_of(object.meta());
         self.latest = self.latest.max(version);
-        let old = self.objects.get(&key).cloned();
+        let known = self.objects.get_key_value(&key);
+        let was_packed = known.is_none_or(|(_, slot)| slot.is_packed());
+        let (kept, old) = match known {
+            Some((kept, slot)) => (kept.clone(), slot.peek()),
+            None => (Arc::new(key), None),
+        };
         if let Some(old) = &old
             && version != 0
             && old.meta().resource_version == object.meta().resource_version
             && old.meta().uid == object.meta().uid
         {
-            return None;
+            return Put {
+                delta: None,
+                warmed: None,
+            };
         }
         let new = Arc::new(object);
         for index in self.indexes.values_mut() {
             if let Some(old) = &old {
-                index.remove(&key, old);
+                index.remove(&kept, old);
             }
-            index.insert(&key, &new);
+            index.insert(&kept, &new);
         }
-        self.objects.insert(key.clone(), new.clone());
-        Some(Delta {
-            key,
-            old,
-            new: Some(new),
-            initial,
-        })
+        self.objects.insert(kept.clone(), Slot::new(new.clone()));
+        Put {
+            delta: Some(Delta {
+                key: (*kept).clone(),
+                old,
+                new: Some(new),
+                initial,
+            }),
+            warmed: was_packed.then_some(kept),
+        }
     }
 
     fn remove(&mut self, key: &Key, initial: bool) -> Option<Delta<K>> {
-        let old = self.objects.remove(key)?;
+        let (kept, slot) = self.objects.remove_entry(key)?;
+        let old = slot.peek()?;
         for index in self.indexes.values_mut() {
-            index.remove(key, &old);
+            index.remove(&kept, &old);
         }
         Some(Delta {
-            key: key.clone(),
+            key: (*kept).clone(),
             old: Some(old),
             new: None,
             initial,

@@ -14,10 +14,10 @@ use parking_lot::{Mutex, RwLock};
 use seams::SharedRandomness;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Extract, Feed, Store, feed::Trim};
+use super::{Extract, Feed, Store, Warmth, feed::Trim};
 use crate::{
     error::Error,
-    key::{Key, Kind, KindId, ScopeOf, Stored, version_of},
+    key::{Key, Kind, KindId, ScopeOf, Stored},
     metrics::Metrics,
     transport::Requests,
 };
@@ -40,6 +40,7 @@ pub(crate) struct StoresInner {
     namespace: Option<String>,
     randomness: SharedRandomness,
     metrics: Arc<Metrics>,
+    warmth: Arc<Warmth>,
     typed: RwLock<BTreeMap<(KindId, TypeId), Arc<dyn AnyStore>>>,
     /// Stores of kinds met at run time.
     foreign: RwLock<BTreeMap<KindId, Store<DynamicObject>>>,
@@ -64,12 +65,23 @@ impl Stores {
         randomness: SharedRandomness,
         metrics: Arc<Metrics>,
     ) -> Self {
+        Self::sharing(requests, namespace, randomness, metrics, Arc::default())
+    }
+
+    fn sharing(
+        requests: Arc<dyn Requests>,
+        namespace: Option<String>,
+        randomness: SharedRandomness,
+        metrics: Arc<Metrics>,
+        warmth: Arc<Warmth>,
+    ) -> Self {
         Self {
             inner: Arc::new(StoresInner {
                 requests,
                 namespace,
                 randomness,
                 metrics,
+                warmth,
                 typed: RwLock::default(),
                 foreign: RwLock::default(),
                 run: Mutex::default(),
@@ -79,11 +91,12 @@ impl Stores {
 
     /// Stores of another API server, for the same process.
     pub(crate) fn beside(&self, requests: Arc<dyn Requests>) -> Self {
-        Self::new(
+        Self::sharing(
             requests,
             None,
             self.inner.randomness.clone(),
             self.inner.metrics.clone(),
+            self.inner.warmth.clone(),
         )
     }
 
@@ -94,7 +107,7 @@ impl Stores {
         if let Some(found) = typed.get(&id).and_then(|store| downcast::<K>(store)) {
             return found;
         }
-        let store = Store::<K>::new(ApiResource::erase::<K>(&()));
+        let store = Store::<K>::new(ApiResource::erase::<K>(&()), self.inner.warmth.clone());
         typed.insert(id, Arc::new(store.clone()));
         drop(typed);
         self.feed::<K>(store.clone(), <K::Scope as ScopeOf>::NAMESPACED, None);
@@ -128,7 +141,7 @@ impl Stores {
         resource: &ApiResource,
         cancel: CancellationToken,
     ) -> Store<DynamicObject> {
-        let store = Store::new(resource.clone());
+        let store = Store::new(resource.clone(), self.inner.warmth.clone());
         self.inner
             .foreign
             .write()
@@ -306,11 +319,7 @@ impl<K: Stored> AnyStore for Store<K> {
     fn has_seen(&self, key: &Key, version: u64) -> bool {
         let state = self.0.state.read();
         // Versions are given in one order to all objects of a kind, and the watch keeps that order.
-        state.latest >= version
-            || state
-                .objects
-                .get(key)
-                .is_some_and(|object| version_of(object.meta()) >= version)
+        state.latest >= version || state.objects.get(key).is_some_and(|slot| slot.version >= version)
     }
 
     fn holds(&self, key: &Key, uid: &str) -> bool {

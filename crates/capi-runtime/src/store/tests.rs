@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{feed::Arrived, *};
 
 fn store() -> Store<ConfigMap> {
-    Store::new(ApiResource::erase::<ConfigMap>(&()))
+    Store::new(ApiResource::erase::<ConfigMap>(&()), Arc::default())
 }
 
 fn object(name: &str, version: u64, owner: &str) -> ConfigMap {
@@ -177,4 +177,67 @@ fn an_object_arrives_without_managed_fields_and_an_undecodable_one_as_an_error()
     .unwrap();
     assert_eq!(broken.meta.resource_version.as_deref(), Some("8"));
     assert!(broken.object.is_err());
+}
+
+/// A store that keeps `limit` objects unpacked, with objects `o0` to `o9`.
+fn small(limit: usize) -> Store<ConfigMap> {
+    let store = Store::new(ApiResource::erase::<ConfigMap>(&()), Arc::new(Warmth::new(limit)));
+    store.replace(
+        (0..10)
+            .map(|number| object(&format!("o{number}"), number + 1, "owner"))
+            .collect(),
+    );
+    store
+}
+
+fn unpacked_names(store: &Store<ConfigMap>) -> Vec<String> {
+    let state = store.0.state.read();
+    let unpacked = state.objects.iter().filter(|(_, slot)| !slot.is_packed());
+    unpacked.map(|(key, _)| key.name.clone()).collect()
+}
+
+#[test]
+fn what_nobody_uses_is_packed_and_readers_do_not_notice() {
+    let store = small(3);
+    assert_eq!(unpacked_names(&store), ["o7", "o8", "o9"]);
+    for number in 0..10 {
+        let key = Key::new("ns", format!("o{number}"));
+        assert_eq!(
+            *store.get(&key).unwrap(),
+            object(&key.name, number + 1, "owner"),
+            "as it came"
+        );
+    }
+    assert!(unpacked_names(&store).len() <= 6, "{:?}", unpacked_names(&store));
+    assert_eq!(store.by_owner("owner").len(), 10);
+    assert_eq!(store.by_cluster(&Key::new("ns", "c")).len(), 10);
+    assert_eq!(store.list(Some("ns")).len(), 10);
+    assert_eq!(store.version(&Key::new("ns", "o4")), Some(5));
+}
+
+#[test]
+fn changes_and_deletions_of_packed_objects_tell_what_they_were() {
+    let store = small(1);
+    let log = recorded(&store, true);
+    assert_eq!(log.lock().len(), 10, "replayed");
+    log.lock().clear();
+    store.apply(object("o2", 20, "another"));
+    store.delete(&object("o3", 21, "owner").metadata);
+    store.replace(vec![object("o1", 2, "owner"), object("o2", 22, "owner")]);
+    assert_eq!(log.lock()[..2], ["o2 3 20", "o3 4 0"]);
+    assert_eq!(log.lock().last().unwrap(), "o2 20 22", "o1 has not changed");
+    assert_eq!(log.lock().len(), 2 + 7 + 1);
+    assert_eq!(names(&store.by_owner("owner")), ["o1", "o2"]);
+    assert!(store.by_owner("another").is_empty());
+}
+
+#[test]
+fn what_somebody_holds_is_not_packed() {
+    let store = small(2);
+    let held = store.get(&Key::new("ns", "o0")).unwrap();
+    for number in 1..10 {
+        store.get(&Key::new("ns", format!("o{number}")));
+    }
+    assert!(unpacked_names(&store).contains(&"o0".to_owned()));
+    assert!(Arc::ptr_eq(&held, &store.get(&Key::new("ns", "o0")).unwrap()));
 }

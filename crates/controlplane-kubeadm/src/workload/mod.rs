@@ -14,7 +14,7 @@ pub mod tls;
 use std::{collections::BTreeMap, sync::Arc};
 
 use capi_api::labels;
-use capi_runtime::{Key, WorkloadClient};
+use capi_runtime::{Key, Manager, WorkloadClient};
 use etcd::SYSTEM_NAMESPACE;
 use k8s_openapi::{
     api::{
@@ -34,13 +34,26 @@ pub async fn is_initialized(workload: &WorkloadClient) -> bool {
     matches!(api.get_opt("kubeadm-config").await, Ok(Some(_)))
 }
 
+/// The index of Nodes by what they are for; there are few of a control plane and perhaps thousands of others.
+const BY_ROLE: &str = "role";
+const CONTROL_PLANE: &str = "control-plane";
+
+/// Files the Nodes of workload clusters under their role.
+pub fn index_nodes(manager: &mut Manager) {
+    manager.index_workload::<Node>(BY_ROLE, |node| {
+        let is_control_plane = node.labels().contains_key(labels::NODE_ROLE_CONTROL_PLANE);
+        is_control_plane
+            .then(|| CONTROL_PLANE.to_owned())
+            .into_iter()
+            .collect()
+    });
+}
+
 /// The Nodes of the control plane by name.
 pub fn control_plane_nodes(workload: &WorkloadClient) -> BTreeMap<String, Arc<Node>> {
-    let nodes = workload.store::<Node>().list(None);
-    let is_control_plane = |node: &Arc<Node>| node.labels().contains_key(labels::NODE_ROLE_CONTROL_PLANE);
+    let nodes = workload.store::<Node>().by_index(BY_ROLE, CONTROL_PLANE);
     nodes
         .into_iter()
-        .filter(is_control_plane)
         .map(|node| (node.name_any(), node))
         .collect()
 }

@@ -4,11 +4,12 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicI64, Ordering},
     },
 };
 
+use capi_runtime::transport::last_session;
 use cluster_pki::{
     CertificateAuthority, CertificateRequest, KeyAlgorithm, KeySource, PemPair, PrivateKey, Validity,
 };
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
+        Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor,
     },
@@ -37,6 +39,10 @@ const CLIENT_NAME: &str = "cluster-api.x-k8s.io";
 const CLIENT_DAYS: u32 = 10 * 365;
 /// How long keys and certificates are used before new ones are made.
 const CACHED: SignedDuration = SignedDuration::from_hours(24);
+
+/// The same for all: each has tables of its own.
+static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+    LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
 
 /// How to speak TLS with servers whose certificates come from one authority. Cloning shares it.
 #[derive(Clone)]
@@ -64,7 +70,7 @@ impl ServerTls {
 
     fn build(authority: &str, client: Option<&PemPair>, now: Timestamp) -> io::Result<Self> {
         let time = Arc::new(SetTime(AtomicI64::new(now.as_second())));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = PROVIDER.clone();
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
             roots
@@ -91,6 +97,11 @@ impl ServerTls {
                     .with_client_auth_cert(chain, key)
                     .map_err(io::Error::other)?
             }
+        };
+        // A member is asked again and again, an API server's certificate is looked at once.
+        config.resumption = match client {
+            Some(_) => last_session(),
+            None => Resumption::disabled(),
         };
         // etcd speaks nothing but HTTP/2; an API server is only asked for its certificate.
         config.alpn_protocols = match client {

@@ -104,6 +104,7 @@ pub fn register(manager: &mut Manager, mut settings: Settings) {
             .into_iter()
             .collect()
     });
+    observe::index_nodes(manager);
     let reconciler = MachineReconciler {
         settings,
         ..MachineReconciler::default()

@@ -6,12 +6,12 @@ use capi_api::{
     core::v1beta2::{Cluster, Machine, MachineDeployment, MachineDrainRule, MachineSet},
     labels,
 };
-use capi_runtime::{Context, Disconnected, Error, Key, WorkloadClient, meta};
+use capi_runtime::{Context, Disconnected, Error, Key, Manager, WorkloadClient, meta};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 
-use super::{deletion, drain, remote};
+use super::{BY_PROVIDER_ID, deletion, drain, remote};
 use crate::{
     controllers::cluster::observe::Probe,
     foreign::{Foreign, follow},
@@ -231,17 +231,24 @@ fn owners(ctx: &Context, machine: &Machine) -> (Option<Arc<MachineSet>>, Option<
     (set, deployment)
 }
 
+/// Files the Nodes of workload clusters under their providerID.
+pub fn index_nodes(manager: &mut Manager) {
+    manager.index_workload::<Node>(BY_PROVIDER_ID, |node| {
+        let id = node.spec.as_ref().and_then(|spec| spec.provider_id.clone());
+        id.into_iter().collect()
+    });
+}
+
 fn node(workload: &Result<WorkloadClient, Disconnected>, provider_id: Option<&str>) -> NodeView {
     let workload = match workload {
         Ok(workload) => workload,
         Err(disconnected) => return NodeView::Disconnected(disconnected.reason.clone()),
     };
-    let nodes = workload.store::<Node>().list(None);
+    let nodes = workload.store::<Node>();
     let Some(provider_id) = provider_id else {
         return NodeView::Absent;
     };
-    let has_id = |n: &Node| n.spec.as_ref().and_then(|s| s.provider_id.as_deref()) == Some(provider_id);
-    let mut matching: Vec<Arc<Node>> = nodes.into_iter().filter(|n| has_id(n)).collect();
+    let mut matching = nodes.by_index(BY_PROVIDER_ID, provider_id);
     match matching.len() {
         0 => NodeView::Absent,
         1 => matching.pop().map_or(NodeView::Absent, NodeView::Found),

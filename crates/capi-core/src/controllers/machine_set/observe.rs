@@ -106,9 +106,18 @@ pub async fn observe(
     let namespace = &key.namespace;
     let bootstrap_template = follow(ctx, namespace, bootstrap, failures).await;
     let infrastructure_template = follow(ctx, namespace, infrastructure, failures).await;
-    let in_namespace = ctx.store::<Machine>().list(Some(namespace));
+    let store = ctx.store::<Machine>();
+    // A namespace can hold the Machines of a thousand clusters; those of this one are found by index.
+    let mut of_cluster = store.by_cluster(&Key::of(&*cluster));
+    let known: BTreeSet<Key> = of_cluster.iter().map(|machine| Key::of(&**machine)).collect();
+    let owned = store.by_owner(&set.uid().unwrap_or_default());
+    of_cluster.extend(
+        owned
+            .into_iter()
+            .filter(|machine| !known.contains(&Key::of(&**machine))),
+    );
     let deployment = set.labels().get(labels::DEPLOYMENT_NAME).cloned();
-    let machines = machines_of(&set, &in_namespace);
+    let machines = machines_of(&set, &of_cluster);
     let control_plane = match set.metadata.deletion_timestamp {
         None => {
             let reference = cluster.spec.control_plane_ref.as_ref();
@@ -117,10 +126,14 @@ pub async fn observe(
         Some(_) => Foreign::Unset,
     };
     let mut world = World {
-        remediations_in_flight: remediation::in_flight(&set, &in_namespace, &machines),
+        remediations_in_flight: remediation::in_flight(&set, &of_cluster, &machines),
         deployment: deployment.and_then(|name| ctx.get::<MachineDeployment>(&key.sibling(name))),
-        taken: in_namespace.iter().map(|m| m.name_any()).collect(),
-        strays: strays(&set, &in_namespace),
+        taken: store
+            .keys(Some(namespace))
+            .into_iter()
+            .map(|key| key.name)
+            .collect(),
+        strays: strays(&set, &of_cluster),
         machines,
         bootstrap_template,
         infrastructure_template,
