@@ -82,6 +82,7 @@ test-power: ## Power cuts at every sync of 10,000 writes, and 20 kills of the em
 	KILLS=20 $(CARGO) test -p embedded-apiserver $(UNIFY) --test kills -- --nocapture
 
 e2e-openstack: build ## Clusters and trouble on a real OpenStack control plane (PARTS="scale"; e2e/openstack/README.md)
+	$(CARGO) build -p e2e $(UNIFY) --bin openstack_guests
 	e2e/openstack/run $(PARTS)
 
 test-readers: ## Rendered bootstrap data before kubeadm (built from its Go module) and cloud-init (where it is installed)

@@ -17,8 +17,55 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ledger::CONTROLLERS;
 
-/// Runs until standard input ends, then says how many keys were taken from the pool.
-pub fn run(kubeconfig: &Path) -> anyhow::Result<()> {
+/// What the process says at its end.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Farewell {
+    /// How many keys were taken from the pool.
+    pub keys: u64,
+    /// How many reconciles sent their first write within so many seconds after they were due; none is for ever.
+    pub reactions: Vec<(Option<f64>, u64)>,
+}
+
+/// Which providers a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Providers {
+    /// All of them.
+    All,
+    /// Clusters, Machines and their sets.
+    Core,
+    /// KubeadmConfigs.
+    Bootstrap,
+    /// KubeadmControlPlanes.
+    ControlPlane,
+}
+
+impl Providers {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Core => "core",
+            Self::Bootstrap => "bootstrap",
+            Self::ControlPlane => "control-plane",
+        }
+    }
+
+    fn register(self, manager: &mut Manager) {
+        let is = |one| self == Self::All || self == one;
+        if is(Self::Core) {
+            capi_core::register(manager);
+        }
+        if is(Self::Bootstrap) {
+            bootstrap_kubeadm::register(manager);
+        }
+        if is(Self::ControlPlane) {
+            controlplane_kubeadm::register(manager);
+        }
+    }
+}
+
+/// Runs until standard input ends, then says its [`Farewell`].
+pub fn run(kubeconfig: &Path, providers: Providers) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -30,12 +77,25 @@ pub fn run(kubeconfig: &Path) -> anyhow::Result<()> {
         ended.cancel();
     });
     let keys = Arc::new(PooledKeys::new());
-    runtime.block_on(serve(kubeconfig, keys.clone(), stop))?;
-    crate::say(&format!("{}", keys.count()));
+    let reactions = runtime.block_on(serve(kubeconfig, providers, keys.clone(), stop))?;
+    let limit = |seconds: f64| seconds.is_finite().then_some(seconds);
+    let farewell = Farewell {
+        keys: keys.count(),
+        reactions: reactions
+            .into_iter()
+            .map(|(seconds, count)| (limit(seconds), count))
+            .collect(),
+    };
+    crate::say(&serde_json::to_string(&farewell)?);
     Ok(())
 }
 
-async fn serve(kubeconfig: &Path, keys: Arc<PooledKeys>, stop: CancellationToken) -> anyhow::Result<()> {
+async fn serve(
+    kubeconfig: &Path,
+    providers: Providers,
+    keys: Arc<PooledKeys>,
+    stop: CancellationToken,
+) -> anyhow::Result<Vec<(f64, u64)>> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).context("cannot read the kubeconfig")?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.headers.push((
@@ -45,8 +105,8 @@ async fn serve(kubeconfig: &Path, keys: Arc<PooledKeys>, stop: CancellationToken
     let client = transport::client(config, RetryLimits::default(), Arc::new(SystemRandomness))
         .context("cannot set up the connection")?;
     let mut manager = Manager::builder(client).name(CONTROLLERS).keys(keys).build()?;
-    capi_core::register(&mut manager);
-    bootstrap_kubeadm::register(&mut manager);
-    controlplane_kubeadm::register(&mut manager);
-    manager.run(stop).await.context("the controllers ended")
+    providers.register(&mut manager);
+    let metrics = manager.metrics();
+    manager.run(stop).await.context("the controllers ended")?;
+    Ok(metrics.reactions())
 }

@@ -35,6 +35,16 @@ impl Counts {
         counts.values().sum()
     }
 
+    /// All of it, without what there was before.
+    pub fn since_all(&self, before: &Self) -> Self {
+        Self {
+            writes: Self::since(&self.writes, &before.writes),
+            refused: Self::since(&self.refused, &before.refused),
+            reads: Self::since(&self.reads, &before.reads),
+            last_write: self.last_write,
+        }
+    }
+
     /// What was added to `now` since `before`.
     pub fn since(
         now: &BTreeMap<(&'static str, String), u64>,

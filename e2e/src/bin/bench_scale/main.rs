@@ -22,6 +22,7 @@ mod usage;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
+use controllers::Providers;
 
 /// Creates clusters in memory, waits until all are Available, measures how long it took and what it costs to keep them.
 #[derive(Debug, Clone, Parser)]
@@ -45,6 +46,9 @@ struct Args {
     /// Runs the controllers under this program, as in `--under "perf record -g"`; their numbers are that program's then
     #[arg(long, default_value = "")]
     under: String,
+    /// Which providers that process runs (used by the benchmark itself)
+    #[arg(long, hide = true, value_enum, default_value = "all")]
+    providers: Providers,
     /// Runs the controllers only, against this kubeconfig, until standard input ends (used by the benchmark itself)
     #[arg(long, hide = true)]
     controllers: Option<PathBuf>,
@@ -66,7 +70,7 @@ fn main() -> ExitCode {
     // Another crate may have set it already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let result = match &args.controllers {
-        Some(kubeconfig) => controllers::run(kubeconfig),
+        Some(kubeconfig) => controllers::run(kubeconfig, args.providers),
         None => run::run(&args),
     };
     match result {

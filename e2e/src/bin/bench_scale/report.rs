@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use crate::{
+    controllers::Providers,
     ledger::{CONTROLLERS, Counts, MACHINES},
     usage::Usage,
 };
@@ -79,10 +80,31 @@ pub struct Report {
     pub counts: Counts,
     /// At rest.
     pub idle: Idle,
+    /// What each provider takes in a process of its own before the first cluster.
+    pub alone: Vec<(Providers, Usage)>,
     /// Keys taken from the pool.
     pub keys: u64,
-    /// Whether this is a release build.
-    pub optimized: bool,
+    /// How many first writes came within so many seconds after their reconciles were due.
+    pub reactions: Vec<(Option<f64>, u64)>,
+}
+
+/// The profile this program was built with.
+pub fn profile() -> &'static str {
+    if cfg!(debug_assertions) {
+        "development"
+    } else {
+        "release"
+    }
+}
+
+/// The limit that this share of the counted times stays within.
+fn quantile(counts: &[(Option<f64>, u64)], share: f64) -> String {
+    let all = counts.last().map_or(0, |(_, all)| *all);
+    let wanted = (all as f64 * share).ceil() as u64;
+    match counts.iter().find(|(_, count)| *count >= wanted) {
+        Some((Some(limit), _)) => format!("<= {:.0} ms", limit * 1000.0),
+        _ => "> 10 s".to_owned(),
+    }
 }
 
 impl Report {
@@ -94,7 +116,7 @@ impl Report {
     }
 
     fn write(&self, out: &mut String) {
-        let build = if self.optimized { "release" } else { "development" };
+        let build = profile();
         let machines = (self.clusters * self.machines) as f64;
         let _ = writeln!(
             out,
@@ -131,6 +153,27 @@ impl Report {
         );
         self.list(out, &self.counts.reads);
         self.write_idle(out);
+        let counted = self.reactions.last().map_or(0, |(_, all)| *all);
+        let _ = writeln!(
+            out,
+            "from when a reconcile is due to its first write ({counted} of them): p50 {}, p99 {}",
+            quantile(&self.reactions, 0.5),
+            quantile(&self.reactions, 0.99)
+        );
+        let alone: Vec<String> = self
+            .alone
+            .iter()
+            .map(|(providers, usage)| {
+                let anonymous = usage.anonymous as f64 / 1024.0;
+                let (name, resident) = (providers.name(), usage.mebibytes());
+                format!("{name} {resident:.1} MiB ({anonymous:.1} MiB of it anonymous)")
+            })
+            .collect();
+        let _ = writeln!(
+            out,
+            "one idle provider in a process of its own: {}",
+            alone.join(", ")
+        );
         let _ = writeln!(
             out,
             "keys: {} taken from a pool of published ones instead of being generated (certificate authorities, \
@@ -187,5 +230,24 @@ impl Report {
                 let _ = writeln!(out, "  {agent}, per cluster: {}", lines.join(", "));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_the_limits_that_so_many_stay_within() {
+        let counts = [(Some(0.01), 50), (Some(0.1), 98), (Some(10.0), 99), (None, 100)];
+        for (share, expected) in [
+            (0.5, "<= 10 ms"),
+            (0.51, "<= 100 ms"),
+            (0.99, "<= 10000 ms"),
+            (1.0, "> 10 s"),
+        ] {
+            assert_eq!(quantile(&counts, share), expected, "{share}");
+        }
+        assert_eq!(quantile(&[], 0.5), "> 10 s");
     }
 }

@@ -22,16 +22,20 @@ use tokio::time::Instant;
 
 use crate::{
     Args,
+    controllers::{Farewell, Providers},
     ledger::Counts,
     manifests::{self, NAMESPACE},
     plane::Plane,
-    report::{Batch, Idle, Report},
+    report::{self, Batch, Idle, Report},
     say,
     usage::Usage,
 };
 
 /// How many objects are created at a time.
 const CREATORS: usize = 16;
+
+/// How long a process with controllers may take to start, before it is measured.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// So long nothing may be written for the system to count as at rest.
 const QUIET: Duration = Duration::from_secs(10);
@@ -49,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 struct Controllers(Child);
 
 impl Controllers {
-    fn start(plane: &Plane, under: &str) -> anyhow::Result<Self> {
+    fn start(plane: &Plane, under: &str, providers: Providers) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a folder for the kubeconfig")?;
         let path = folder.keep().join("kubeconfig");
         std::fs::write(&path, plane.kubeconfig.to_yaml()?).context("cannot write the kubeconfig")?;
@@ -66,6 +70,8 @@ impl Controllers {
         let child = command
             .arg("--controllers")
             .arg(&path)
+            .arg("--providers")
+            .arg(providers.name())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -80,8 +86,8 @@ impl Controllers {
         Usage::of(self.0.id())
     }
 
-    /// Ends the process; answers how many keys it took from the pool.
-    fn stop(mut self) -> anyhow::Result<u64> {
+    /// Ends the process; answers what it says at its end.
+    fn stop(mut self) -> anyhow::Result<Farewell> {
         drop(self.0.stdin.take());
         let mut text = String::new();
         if let Some(mut out) = self.0.stdout.take() {
@@ -93,8 +99,8 @@ impl Controllers {
         }
         let mut lines = text.lines().rev();
         lines
-            .find_map(|line| line.trim().parse().ok())
-            .context("the controllers did not say how many keys they used")
+            .find_map(|line| serde_json::from_str(line).ok())
+            .context("the controllers did not say what they did")
     }
 }
 
@@ -107,15 +113,17 @@ impl Drop for Controllers {
 
 async fn bench(args: &Args) -> anyhow::Result<()> {
     let plane = Plane::start().await?;
-    let mut controllers = Controllers::start(&plane, &args.under)?;
-    // What they take before there is anything to do.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let alone = idle_providers(&plane).await?;
+    let before = plane.ledger.counts();
+    let mut controllers = Controllers::start(&plane, &args.under, Providers::All)?;
+    tokio::time::sleep(SETTLING).await;
     let empty = (controllers.usage()?, own()?);
     let available = Available::follow(plane.client());
     say(&format!(
-        "{} clusters of {} machines; empty: controllers {:.0} MiB, API server and simulation {:.0} MiB",
+        "{} clusters of {} machines, {} build; empty: controllers {:.0} MiB, API server and simulation {:.0} MiB",
         args.clusters,
         args.machines,
+        report::profile(),
         empty.0.mebibytes(),
         empty.1.mebibytes()
     ));
@@ -137,10 +145,10 @@ async fn bench(args: &Args) -> anyhow::Result<()> {
     }
     running_machines(&plane.client(), args.clusters * args.machines, args.limit()).await?;
     let wall = start.elapsed();
-    let counts = plane.ledger.counts();
+    let counts = plane.ledger.counts().since_all(&before);
 
     let idle = rest(args, &plane, &mut controllers).await?;
-    let keys = plane.keys.count() + controllers.stop()?;
+    let farewell = controllers.stop()?;
     let report = Report {
         clusters: args.clusters,
         machines: args.machines,
@@ -149,11 +157,24 @@ async fn bench(args: &Args) -> anyhow::Result<()> {
         batches,
         counts,
         idle,
-        keys,
-        optimized: !cfg!(debug_assertions),
+        alone,
+        keys: plane.keys.count() + farewell.keys,
+        reactions: farewell.reactions,
     };
     say(&report.text());
     Ok(())
+}
+
+/// What each provider takes in a process of its own, before there is anything to do.
+async fn idle_providers(plane: &Plane) -> anyhow::Result<Vec<(Providers, Usage)>> {
+    let mut alone = Vec::new();
+    for providers in [Providers::Core, Providers::Bootstrap, Providers::ControlPlane] {
+        let mut process = Controllers::start(plane, "", providers)?;
+        tokio::time::sleep(SETTLING).await;
+        alone.push((providers, process.usage()?));
+        process.stop()?;
+    }
+    Ok(alone)
 }
 
 fn own() -> anyhow::Result<Usage> {
