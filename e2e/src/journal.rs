@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use embedded_apiserver::{Audit, AuditEvent, MemoryStorage, Server};
@@ -30,6 +31,14 @@ pub struct Saved {
     pub after: String,
     /// The site of that write.
     pub site: String,
+}
+
+impl Saved {
+    /// The same, found so much later.
+    pub fn later(mut self, duration: Duration) -> Self {
+        self.at += duration;
+        self
+    }
 }
 
 /// After which writes the system is saved.
@@ -126,6 +135,10 @@ impl Journal {
             request.hash,
         );
         self.lines.lock().push(line.clone());
+        if request.write && matches!(request.code, 400 | 403 | 422) {
+            self.observer
+                .complain(format!("what a controller wrote was refused: {line}"));
+        }
         let Some((server, world, clock)) = self.system.get() else {
             return;
         };

@@ -25,6 +25,7 @@ pub mod observer;
 pub mod scenario;
 pub mod simulation;
 pub mod transport;
+mod tunnel;
 
 /// The number in an environment variable, by which `make sim` asks for more than `make test`.
 pub fn number(variable: &str, default: u64) -> u64 {

@@ -20,6 +20,7 @@ pub use crate::journal::{MANAGER, Save, Saved};
 use crate::{
     invariants,
     journal::Journal,
+    scenario,
     transport::{self, Rates, Ways, Weather},
 };
 
@@ -56,6 +57,8 @@ pub struct Start {
     pub rates: Option<Rates>,
     /// Further admission on the management API, as webhooks of others would be.
     pub admission: Option<Arc<dyn Admission>>,
+    /// A manifest that is stored before anybody judges: what an older release with fewer rules has left.
+    pub stored: Option<String>,
 }
 
 impl Start {
@@ -123,12 +126,14 @@ impl Simulation {
         journal.save(start.save);
         let weather = Weather::new(start.seed);
         let admission = providers::InProcessAdmission::default();
+        let conversion = providers::InProcessConversion::default();
         let mut server = Server::builder()
             .clock(clock.clone())
             .randomness(randomness.clone())
             .storage(storage)
             .audit(journal.clone())
-            .admission(Arc::new(admission.clone()));
+            .admission(Arc::new(admission.clone()))
+            .converter(Arc::new(conversion.clone()));
         if let Some(further) = start.admission {
             server = server.admission(further);
         }
@@ -137,6 +142,11 @@ impl Simulation {
             providers::install_definitions(&server.client_as("installer"))
                 .await
                 .expect("the definitions are valid");
+        }
+        if let Some(manifest) = start.stored {
+            scenario::apply_with(&server.client_as("user"), &manifest)
+                .await
+                .expect("the schema admits what was stored");
         }
         journal.attach(server.clone(), world.clone(), clock.clone());
         weather.set(start.rates);
@@ -157,6 +167,7 @@ impl Simulation {
             .expect("the manager can be built");
         providers::register(&mut manager, world.clone());
         admission.set(manager.admission());
+        conversion.set(manager.conversions());
         let shutdown = CancellationToken::new();
         let manager = tokio::spawn(manager.run(shutdown.clone()));
         Self {

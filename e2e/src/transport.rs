@@ -3,6 +3,7 @@
 //! [`Weather`] disturbs requests and watches at seeded rates, never more than Kubernetes and a network may:
 //! - a request is lost before it arrives, or its answer on the way back; at once (reset) or without a word (hang);
 //! - 429 with Retry-After, 500, and 409 for writes, without the request having been done;
+//! - a port-forward is refused, slow, or cut in the middle of a call (`tunnel`);
 //! - a watch breaks off (between events or in the middle of one), expires with 410, tells events late or twice.
 //!   Events of one watch stay in order; since each watch is late on its own, kinds overtake each other.
 //!
@@ -31,10 +32,10 @@ use seams::{SeededRandomness, SharedRandomness, fraction};
 use serde_json::json;
 use tower::{BoxError, Service};
 
-use crate::journal::Journal;
+use crate::{journal::Journal, tunnel};
 
 /// The body of an answer.
-type Answer = UnsyncBoxBody<Bytes, BoxError>;
+pub(crate) type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
 /// How often what goes wrong: probabilities per request, or per portion of events of a watch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -63,6 +64,14 @@ pub struct Rates {
     pub watch_late: f64,
     /// At most so late.
     pub lateness: Duration,
+    /// A port-forward is refused: nobody listens in the pod.
+    pub tunnel_refused: f64,
+    /// A port-forward is cut; per portion of bytes.
+    pub tunnel_cut: f64,
+    /// A port-forward is slow; per portion of bytes.
+    pub tunnel_slow: f64,
+    /// At most so slow.
+    pub slowness: Duration,
 }
 
 impl Rates {
@@ -81,6 +90,10 @@ impl Rates {
             watch_twice: 0.05,
             watch_late: 0.2,
             lateness: Duration::from_secs(3),
+            tunnel_refused: 0.03,
+            tunnel_cut: 0.01,
+            tunnel_slow: 0.03,
+            slowness: Duration::from_secs(20),
         }
     }
 }
@@ -117,6 +130,21 @@ impl Weather {
         duration.mul_f64(fraction(&*self.randomness))
     }
 
+    /// What becomes of so many bytes in a port-forward: how many arrive, and whether they are the last.
+    pub(crate) async fn tunnel(&self, length: usize) -> (usize, bool) {
+        let Some(rates) = self.rates() else {
+            return (length, false);
+        };
+        if self.happens(rates.tunnel_cut) {
+            let part = fraction(&*self.randomness) * length as f64;
+            return (part as usize, true);
+        }
+        if self.happens(rates.tunnel_slow) {
+            tokio::time::sleep(self.part_of(rates.slowness)).await;
+        }
+        (length, false)
+    }
+
     async fn lose(&self, rates: &Rates, what: &str) -> BoxError {
         if self.happens(rates.silent) {
             std::future::pending::<()>().await;
@@ -146,6 +174,12 @@ impl Weather {
         }
         if request.method() != Method::GET && self.happens(rates.conflict) {
             return refusal(409, "Conflict", "the object has been modified, try again");
+        }
+        if tunnel::is_asked(&request) {
+            if self.happens(rates.tunnel_refused) {
+                return refusal(500, "InternalError", "error dialing backend: connection refused");
+            }
+            return tunnel::through(self, to, request).await;
         }
         let response = to.send(request).await?;
         tokio::time::sleep(self.part_of(rates.latency)).await;

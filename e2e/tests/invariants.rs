@@ -117,6 +117,45 @@ fn too_few_available_and_too_many_machines_are_noticed() {
 }
 
 #[test]
+fn what_leaves_the_limits_of_the_control_plane_is_noticed() {
+    for (range, expected) in [
+        (
+            Range::new(3, 5),
+            "only 2 of 3 control-plane machines are Available",
+        ),
+        (Range::new(0, 3), "more than 3 control-plane machines"),
+        (Range::new(0, 5), "several control-plane machines leave at once"),
+    ] {
+        let seen = simulation::run(Start::seed(62), |simulation| async move {
+            let s = simulation.patient();
+            scenario::create(&s, LARGE, 6).await?;
+            s.journal.observer.limit(Some(Limits {
+                control_plane: range,
+                workers: Range::new(0, 9),
+            }));
+            scenario::scale_control_plane(&s, 5).await?;
+            scenario::available_within(&s, 8, scenario::LONG).await?;
+            for machine in scenario::machines(&s.inventory(), true).iter().take(3) {
+                scenario::delete_one(&s, "Machine", machine).await?;
+            }
+            Ok::<_, String>(invariants::nothing_was_observed(&s))
+        });
+        let complaint = seen.unwrap().unwrap_err();
+        assert!(complaint.contains(expected), "{expected}: {complaint}");
+    }
+}
+
+#[test]
+fn a_refused_write_is_noticed() {
+    notices("what a controller wrote was refused", |s| async move {
+        let maps: Api<ConfigMap> = Api::namespaced(s.server.client_as(MANAGER), NAMESPACE);
+        let nameless = maps.create(&PostParams::default(), &ConfigMap::default()).await;
+        assert!(nameless.is_err());
+        Ok(invariants::nothing_was_observed(&s))
+    });
+}
+
+#[test]
 fn two_machines_for_one_purpose_are_noticed() {
     notices("have the same /spec/infrastructureRef/name", |s| async move {
         scenario::pause(&s, true).await?;

@@ -6,6 +6,9 @@
     reason = "all of this is test code: a failure is a panic"
 )]
 
+#[path = "whole_life/upkeep.rs"]
+mod upkeep;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use e2e::{

@@ -70,8 +70,8 @@ pub async fn apply(simulation: &Simulation, text: &str) -> Result<(), String> {
     apply_with(&simulation.client(), text).await
 }
 
-/// Applies a manifest that need not hold a Cluster.
-async fn apply_with(client: &Client, text: &str) -> Result<(), String> {
+/// Applies a manifest as a client.
+pub async fn apply_with(client: &Client, text: &str) -> Result<(), String> {
     let objects = manifest::parse(text, "manifest").map_err(|e| format!("{e:#}"))?;
     for object in objects {
         let types = object.types.clone().unwrap_or_default();
@@ -170,7 +170,7 @@ pub async fn delete(simulation: &Simulation) -> Result<Duration, String> {
 /// An API of one of the kinds of the scenarios.
 pub fn dynamic(simulation: &Simulation, kind: &str) -> Api<DynamicObject> {
     let group = match kind {
-        "KubeadmControlPlane" => "controlplane.cluster.x-k8s.io",
+        "KubeadmControlPlane" | "KubeadmControlPlaneTemplate" => "controlplane.cluster.x-k8s.io",
         "KubeadmConfig" | "KubeadmConfigTemplate" => "bootstrap.cluster.x-k8s.io",
         "ClusterResourceSet" | "ClusterResourceSetBinding" => "addons.cluster.x-k8s.io",
         kind if kind.starts_with("Dev") => "infrastructure.cluster.x-k8s.io",

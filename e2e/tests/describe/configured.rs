@@ -3,7 +3,10 @@
 use e2e::scenario::{self, NEW_VERSION, SMALL, WORKERS};
 use e2e::simulation::Simulation;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, api::ListParams};
+use kube::{
+    Api,
+    api::{ListParams, Patch},
+};
 use serde_json::json;
 
 use super::{Case, case};
@@ -33,6 +36,36 @@ async fn files(s: &Simulation, files: serde_json::Value) -> Result<(), String> {
     let change = json!({"spec": {"template": {"spec": {"files": files}}}});
     scenario::patch(s, "KubeadmConfigTemplate", WORKERS, change).await?;
     scenario::scale_workers(s, 3).await
+}
+
+/// Lets three more workers boot, and does something to every bootstrap token before they use it.
+async fn tokens(
+    s: &Simulation,
+    each: impl AsyncFn(&Api<Secret>, &str) -> Result<(), kube::Error>,
+) -> Result<(), String> {
+    scenario::create(s, SMALL, 3).await?;
+    scenario::scale_workers(s, 3).await?;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let client = scenario::workload(s).ok_or("no workload cluster")?;
+    let secrets: Api<Secret> = Api::namespaced(client, "kube-system");
+    let all = secrets.list(&ListParams::default()).await;
+    let all = all.map_err(|e| e.to_string())?;
+    let tokens = all
+        .iter()
+        .filter(|secret| secret.type_.as_deref() == Some("bootstrap.kubernetes.io/token"));
+    for token in tokens {
+        let name = token.metadata.name.clone().unwrap_or_default();
+        each(&secrets, &name).await.map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+/// A manifest that no admission rule has seen.
+fn stored(what: &'static str, manifest: String) -> Case {
+    Case {
+        stored: Some(manifest),
+        ..case(what, |_| Box::pin(async { Ok(()) }))
+    }
 }
 
 pub fn cases() -> Vec<Case> {
@@ -166,37 +199,28 @@ pub fn cases() -> Vec<Case> {
         case(
             "the bootstrap tokens of the workload cluster are deleted while workers boot",
             |s| {
-                Box::pin(async {
-                    scenario::create(s, SMALL, 3).await?;
-                    scenario::scale_workers(s, 3).await?;
-                    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-                    let client = scenario::workload(s).ok_or("no workload cluster")?;
-                    // Nobody renews what he does not see.
-                    scenario::patch(
-                        s,
-                        "Cluster",
-                        scenario::CLUSTER,
-                        json!({"spec": {"paused": false}}),
-                    )
-                    .await?;
-                    let secrets: Api<Secret> = Api::namespaced(client, "kube-system");
-                    let tokens = secrets
-                        .list(&ListParams::default())
-                        .await
-                        .map_err(|e| e.to_string())?;
-                    for token in tokens
-                        .iter()
-                        .filter(|t| t.type_.as_deref() == Some("bootstrap.kubernetes.io/token"))
-                    {
-                        let name = token.metadata.name.clone().unwrap_or_default();
-                        secrets
-                            .delete(&name, &Default::default())
-                            .await
-                            .map_err(|e| e.to_string())?;
-                    }
-                    Ok(())
-                })
+                Box::pin(tokens(s, async |secrets, name| {
+                    secrets.delete(name, &Default::default()).await.map(drop)
+                }))
             },
+        ),
+        case(
+            "the bootstrap token expired before the machine asked for its Node",
+            |s| {
+                Box::pin(tokens(s, async |secrets, name| {
+                    let past = json!({"stringData": {"expiration": "2026-01-01T00:00:00Z"}});
+                    let past = Patch::Merge(past);
+                    secrets.patch(name, &Default::default(), &past).await.map(drop)
+                }))
+            },
+        ),
+        stored(
+            "a bad CIDR that was stored before it was refused",
+            with("[192.168.0.0/16]", "[192.168.0.0]"),
+        ),
+        stored(
+            "a version of the control plane that was stored before it was refused",
+            SMALL.replacen("version: v1.35.0", "version: v1.35", 1),
         ),
         case("the CA Secret was deleted", |s| {
             Box::pin(async {

@@ -36,6 +36,8 @@ pub struct Case {
     pub after: Duration,
     /// Admission of others that stands in the way.
     pub admission: Option<fn() -> std::sync::Arc<dyn Admission>>,
+    /// What was stored before there were rules.
+    pub stored: Option<String>,
 }
 
 /// A case that shows after two minutes.
@@ -45,6 +47,7 @@ pub fn case(what: &'static str, trouble: Trouble) -> Case {
         trouble,
         after: Duration::from_secs(120),
         admission: None,
+        stored: None,
     }
 }
 
@@ -62,6 +65,7 @@ impl Case {
         let start = Start {
             seed: 5,
             admission: self.admission.map(|admission| admission()),
+            stored: self.stored.clone(),
             ..Start::default()
         };
         simulation::run(start, |simulation| async move {
