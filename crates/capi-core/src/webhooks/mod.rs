@@ -103,7 +103,10 @@ macro_rules! admit {
             }
 
             async fn update(&self, _: &Request, old: &$kind, new: &$kind) -> Verdict {
-                of_update(self.$rules(new, Some(old)), &self.$rules(old, None))
+                // The new one has its defaults; what was stored before there were any is compared as if it had them.
+                let mut stored = old.clone();
+                $rules::default(&mut stored, Some(old));
+                of_update(self.$rules(new, Some(old)), &self.$rules(&stored, None))
             }
         }
     };

@@ -41,6 +41,13 @@ pub(super) fn step(inventory: &Inventory, object: &Object, condition: &Condition
         ("Deleting", _) => {
             "wait; deletion goes on by itself unless the message names something to remove".to_owned()
         }
+        (_, "BootstrapFailed") => {
+            "correct what is named, then delete the Machine: the one that replaces it gets new bootstrap data".to_owned()
+        }
+        (_, "InternalError") if message.starts_with("spec.") => format!(
+            "correct the field that is named where the {} came from, then delete its Machine",
+            object.kind
+        ),
         ("ResourcesApplied", _) => format!("create what is missing, or take it out of spec.resources of the {} {name}", object.kind),
         _ if message.contains("; create") || message.contains("; correct") => {
             "do what the message says; the rest goes on by itself".to_owned()
@@ -50,6 +57,9 @@ pub(super) fn step(inventory: &Inventory, object: &Object, condition: &Condition
             object.kind
         ),
         _ if message.contains("CustomResourceDefinition") => "install the provider that is missing, or correct the reference".to_owned(),
+        _ if message.contains("denied the request") && message.contains(" is invalid: ") => {
+            format!("correct the field that is named, in the {} {name}", object.kind)
+        }
         _ if message.contains("blocked because") => "remove what is named as the obstacle".to_owned(),
         (_, "NotReady" | "NotProvisioned" | "NotAvailable" | "NotInitialized") => {
             format!("wait; if it does not pass, {look}")

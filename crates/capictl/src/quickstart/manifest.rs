@@ -1,6 +1,7 @@
 //! Applies a manifest of any kinds, as `kubectl apply --server-side` does.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
+use capi_runtime::describe;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -14,9 +15,9 @@ use crate::quickstart::Subject;
 /// The documents of a manifest.
 pub fn parse(text: &str, origin: &str) -> anyhow::Result<Vec<DynamicObject>> {
     // `0644` is an octal number to every Kubernetes tool.
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
     let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
-        .with_context(|| format!("{origin} is not valid YAML"))?;
+        .map_err(|error| anyhow!("{origin} is not valid YAML: {error}"))?;
     let mut objects = Vec::new();
     for (i, document) in documents.into_iter().enumerate().filter(|(_, d)| !d.is_null()) {
         let object: DynamicObject = serde_json::from_value(document)
@@ -35,6 +36,12 @@ pub fn parse(text: &str, origin: &str) -> anyhow::Result<Vec<DynamicObject>> {
     Ok(objects)
 }
 
+/// Whether there is a Cluster among them.
+pub fn has_cluster(objects: &[DynamicObject]) -> bool {
+    let mut kinds = objects.iter().filter_map(|object| object.types.as_ref());
+    kinds.any(|types| types.kind == "Cluster")
+}
+
 /// Applies the objects in their order and returns the Clusters among them.
 pub async fn apply(client: &Client, objects: Vec<DynamicObject>) -> anyhow::Result<Vec<Subject>> {
     let mut clusters = Vec::new();
@@ -48,9 +55,6 @@ pub async fn apply(client: &Client, objects: Vec<DynamicObject>) -> anyhow::Resu
             clusters.push(Subject { namespace, name });
         }
     }
-    if clusters.is_empty() {
-        bail!("the manifest holds no Cluster");
-    }
     Ok(clusters)
 }
 
@@ -59,7 +63,10 @@ async fn apply_one(client: &Client, mut object: DynamicObject) -> anyhow::Result
     let gvk = GroupVersionKind::try_from(&types).context("its apiVersion or kind is malformed")?;
     let (resource, capabilities): (_, ApiCapabilities) = kube::discovery::pinned_kind(client, &gvk)
         .await
-        .context("the API server does not know its kind")?;
+        .map_err(|error| match error {
+            kube::Error::Discovery(_) => anyhow!("no provider serves {}.{}", gvk.kind, gvk.api_version()),
+            error => anyhow!(describe(&error)),
+        })?;
     let namespace = object
         .metadata
         .namespace
@@ -73,12 +80,9 @@ async fn apply_one(client: &Client, mut object: DynamicObject) -> anyhow::Result
         Scope::Cluster => Api::all_with(client.clone(), &resource),
     };
     let name = object.metadata.name.clone().unwrap_or_default();
-    api.patch(
-        &name,
-        &PatchParams::apply("capictl").force(),
-        &Patch::Apply(&object),
-    )
-    .await?;
+    let params = PatchParams::apply("capictl").force();
+    let applied = api.patch(&name, &params, &Patch::Apply(&object)).await;
+    applied.map_err(|error| anyhow!(describe(&error)))?;
     Ok(namespace)
 }
 
@@ -100,7 +104,8 @@ mod tests {
     #[test]
     fn errors_name_the_file_and_the_document() {
         for (text, expected) in [
-            ("a: b: c", "x.yaml is not valid YAML"),
+            ("a: b: c", "x.yaml is not valid YAML: "),
+            ("a: [b\n c", "x.yaml is not valid YAML: "),
             ("kind: Pod", "x.yaml: document 1"),
             ("", "x.yaml holds no objects"),
             (
@@ -109,7 +114,7 @@ mod tests {
             ),
         ] {
             let error = format!("{:#}", parse(text, "x.yaml").unwrap_err());
-            assert!(error.starts_with(expected), "{error}");
+            assert!(error.starts_with(expected) && !error.contains('\n'), "{error}");
         }
     }
 }

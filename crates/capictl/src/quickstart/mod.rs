@@ -7,7 +7,7 @@ pub mod timeline;
 
 use std::{fmt, path::Path, process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use console::style;
 use seams::{Clock as _, SystemClock};
 use tokio::time::Instant;
@@ -54,6 +54,9 @@ pub async fn run(args: QuickstartArgs) -> anyhow::Result<ExitCode> {
         None => (DEFAULT_MANIFEST.to_owned(), "the built-in manifest".to_owned()),
     };
     let objects = manifest::parse(&text, &origin)?;
+    if !manifest::has_cluster(&objects) {
+        bail!("{origin} holds no Cluster: there would be nothing to bring up");
+    }
     plane::init_logs();
 
     let plane = Plane::start(args.listen).await?;
@@ -65,13 +68,35 @@ pub async fn run(args: QuickstartArgs) -> anyhow::Result<ExitCode> {
     ));
     let outcome = tokio::select! {
         biased;
-        _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(130)),
+        (signal, code) = asked_to_end() => {
+            let kubeconfig = args.kubeconfig_out.display();
+            print(&format!("\n{signal}: the API server, its clusters and {kubeconfig} are gone.\n"));
+            Ok(ExitCode::from(code))
+        }
         outcome = bring_up(&plane, &args, objects) => outcome,
     };
     plane.stop().await;
     // The file describes a server that is gone.
     let _ = std::fs::remove_file(&args.kubeconfig_out);
     outcome
+}
+
+/// Waits for Ctrl-C or for whoever ends processes; returns which, and the exit code that shells know it by.
+async fn asked_to_end() -> (&'static str, u8) {
+    let terminated = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => {
+                signals.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = tokio::signal::ctrl_c() => ("Interrupted", 130),
+        () = terminated => ("Terminated", 143),
+    }
 }
 
 async fn bring_up(

@@ -76,7 +76,10 @@ impl Validator<KubeadmControlPlane> for KubeadmControlPlaneRules {
             return Verdict::allow();
         }
         let skips_dns = new.annotations().contains_key(annotations::SKIP_CORE_DNS);
-        let errors = validate_change(&old.spec, &new.spec, skips_dns, self.ignition);
+        // The new one has its defaults; what was stored before there were any is compared as if it had them.
+        let mut stored = old.spec.clone();
+        set_defaults(&mut stored);
+        let errors = validate_change(&stored, &new.spec, skips_dns, self.ignition);
         Self::advised(Verdict::of(errors), new)
     }
 
