@@ -393,8 +393,8 @@ mod tests {
                 "{old} to {new}"
             );
         }
-        assert_eq!(validate(&dns("latest")).len(), 1);
-        assert_eq!(validate(&dns("no tag!")).len(), 1);
+        assert_eq!(validate(&dns("latest"), IgnitionGate::Off).len(), 1);
+        assert_eq!(validate(&dns("no tag!"), IgnitionGate::Off).len(), 1);
     }
 
     #[test]
@@ -405,11 +405,23 @@ mod tests {
             )
         };
         assert_eq!(
-            validate(&metadata(json!({ "a.b/c": "d" }), json!({ "e": "any thing" }))),
+            validate(
+                &metadata(json!({ "a.b/c": "d" }), json!({ "e": "any thing" })),
+                IgnitionGate::Off
+            ),
             []
         );
-        assert_eq!(validate(&metadata(json!({ "a b": "c" }), json!({}))).len(), 1);
-        assert_eq!(validate(&metadata(json!({ "a": "b c" }), json!({}))).len(), 1);
-        assert_eq!(validate(&metadata(json!({}), json!({ "-": "" }))).len(), 1);
+        assert_eq!(
+            validate(&metadata(json!({ "a b": "c" }), json!({})), IgnitionGate::Off).len(),
+            1
+        );
+        assert_eq!(
+            validate(&metadata(json!({ "a": "b c" }), json!({})), IgnitionGate::Off).len(),
+            1
+        );
+        assert_eq!(
+            validate(&metadata(json!({}), json!({ "-": "" })), IgnitionGate::Off).len(),
+            1
+        );
     }
 }
