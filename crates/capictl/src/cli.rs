@@ -25,9 +25,9 @@ enum Command {
     /// Start an API server with all providers in this process and bring up a first cluster
     Quickstart(QuickstartArgs),
     /// Install providers
-    Init(InitArgs),
+    Init(Box<InitArgs>),
     /// Delete providers
-    Delete(DeleteArgs),
+    Delete(Box<DeleteArgs>),
     /// Make manifests from templates
     #[command(subcommand)]
     Generate(Generate),
@@ -203,6 +203,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         match args.command {
             Command::Quickstart(args) => quickstart::run(args).await,
             Command::Init(args) => {
+                let args = *args;
                 let text = match args.command {
                     Some(InitCommand::ListImages { selection, source }) => {
                         init::list_images(&selection, &source)?
@@ -216,6 +217,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Delete(args) => {
+                let args = *args;
                 let (client, _) = open(args.connection).await?;
                 let DeleteArgs {
                     selection,

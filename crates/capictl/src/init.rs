@@ -138,13 +138,11 @@ fn plan(
                     "{provider}: the CustomResourceDefinition {name} is not named as references to its kind expect"
                 );
             }
-            let other = installed
+            let mut others = installed
                 .iter()
                 .map(|known| &known.provider)
                 .chain(planned.iter().map(|known| &known.provider));
-            if let Some(other) = other
-                .into_iter()
-                .find(|other| provider.kind == Kind::Core && other.kind == Kind::Core)
+            if let Some(other) = others.find(|other| provider.kind == Kind::Core && other.kind == Kind::Core)
             {
                 bail!(
                     "there can be only one core provider: {} and {}",
@@ -158,14 +156,11 @@ fn plan(
         }
         planned.push(components);
     }
-    let core = installed
+    let mut providers = installed
         .iter()
         .map(|known| &known.provider)
         .chain(planned.iter().map(|known| &known.provider));
-    if options.validate
-        && !planned.is_empty()
-        && !core.into_iter().any(|provider| provider.kind == Kind::Core)
-    {
+    if options.validate && !planned.is_empty() && !providers.any(|provider| provider.kind == Kind::Core) {
         bail!("no core provider is installed or chosen; add --core cluster-api");
     }
     planned.sort_by(|a, b| a.provider.cmp(&b.provider));

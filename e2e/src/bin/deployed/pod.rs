@@ -1,6 +1,12 @@
 //! One pod: its ServiceAccount's token, its process, its probes, and what the API server is told of it.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::{
@@ -105,7 +111,7 @@ impl Runner {
     async fn keep_running(
         &mut self,
         sandbox: &Sandbox,
-        account: &PathBuf,
+        account: &Path,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         self.mount_account(account).await?;
@@ -156,7 +162,7 @@ impl Runner {
     }
 
     /// Writes the token, the authority and the namespace as a kubelet mounts them.
-    async fn mount_account(&self, folder: &PathBuf) -> anyhow::Result<()> {
+    async fn mount_account(&self, folder: &Path) -> anyhow::Result<()> {
         let (namespace, client) = (self.namespace(), self.host.client.clone());
         let account = self
             .pod
@@ -210,7 +216,7 @@ impl Runner {
         Ok(())
     }
 
-    fn start(&self, sandbox: &Sandbox, account: &PathBuf) -> anyhow::Result<Child> {
+    fn start(&self, sandbox: &Sandbox, account: &Path) -> anyhow::Result<Child> {
         let container = self.container()?;
         if container.command.as_deref() != Some(&["/manager".to_owned()]) {
             bail!("the command should be /manager, not {:?}", container.command);
