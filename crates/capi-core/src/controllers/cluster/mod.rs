@@ -63,7 +63,11 @@ impl Reconciler for ClusterReconciler {
         let mut failures = Vec::new();
         let world = observe::observe(ctx, cluster, &mut failures).await;
         let plan = plan::plan(&world, &self.settings, ctx.now());
-        let held = self.hold(ctx, key, &world.cluster, &plan.cluster);
+        // What failed may wait for somebody: then nothing brings this object back in time, and the status tells why.
+        let held = match failures.is_empty() {
+            true => self.hold(ctx, key, &world.cluster, &plan.cluster),
+            false => None,
+        };
         let next = plan.next.earliest(held.map_or(Next::Done, Next::After));
         act::act(ctx, &world, plan, held.is_some()).await?;
         match failures.into_iter().next() {

@@ -81,7 +81,11 @@ impl Reconciler for MachineDeploymentReconciler {
         world.known = self.carried.of(key);
         let plan = plan::plan(&world, ctx.now());
         let next = plan.next;
-        let held = self.hold(ctx, key, &world.deployment, &plan.deployment);
+        // What failed may wait for somebody: then nothing brings this object back in time, and the status tells why.
+        let held = match failures.is_empty() {
+            true => self.hold(ctx, key, &world.deployment, &plan.deployment),
+            false => None,
+        };
         let ended = act::act(ctx, &world, plan, held.is_some()).await;
         let there = world.sets.iter().filter_map(|set| set.uid());
         let there = there.chain(ended.settled.keys().cloned()).collect();

@@ -128,7 +128,12 @@ impl Reconciler for MachineSetReconciler {
         world.known = self.carried.of(key);
         let plan = plan::plan(&world, &self.settings, ctx.now());
         let next = plan.next;
-        let hold = |after: &MachineSet| self.hold(ctx, key, &world.set, after);
+        // What failed may wait for somebody: then nothing brings this object back in time, and the status tells why.
+        let failed = !failures.is_empty();
+        let hold = |after: &MachineSet| match failed {
+            true => None,
+            false => self.hold(ctx, key, &world.set, after),
+        };
         let ended = act::act(ctx, &world, plan, hold).await;
         let there = world.uids().chain(ended.settled.keys().cloned()).collect();
         self.carried.remember(key, ended.settled, &there);
