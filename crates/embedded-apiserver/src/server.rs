@@ -23,6 +23,7 @@ use crate::storage::{
 };
 use crate::transport::portforward::PortForward;
 use crate::verbs::admission::Admission;
+use crate::webhooks::Converter;
 use crate::webhooks::{ServiceResolver, Webhooks};
 use crate::{gc, lifecycle};
 
@@ -47,6 +48,7 @@ pub struct Builder {
     storage: Arc<dyn Storage>,
     audit: Option<Arc<dyn Audit>>,
     admission: Vec<Arc<dyn Admission>>,
+    converter: Option<Arc<dyn Converter>>,
     port_forward: Option<Arc<dyn PortForward>>,
     services: Option<Arc<dyn ServiceResolver>>,
     authentication: Authentication,
@@ -94,6 +96,14 @@ impl Builder {
     pub fn admission(mut self, plugin: Arc<dyn Admission>) -> Self {
         self.admission.push(plugin);
         self
+    }
+
+    /// Asks `converter` before the conversion webhooks that definitions name.
+    pub fn converter(self, converter: Arc<dyn Converter>) -> Self {
+        Self {
+            converter: Some(converter),
+            ..self
+        }
     }
 
     /// Answers port-forward requests on pods with `handler`.
@@ -183,6 +193,7 @@ impl Builder {
             randomness: self.randomness,
             audit: self.audit,
             admission: self.admission,
+            converter: self.converter,
             port_forward: self.port_forward,
             webhooks: Webhooks::new(self.services),
             options: self.options,
@@ -234,6 +245,7 @@ impl Server {
             storage: Arc::new(MemoryStorage::new()),
             audit: None,
             admission: Vec::new(),
+            converter: None,
             port_forward: None,
             services: None,
             authentication: Authentication::default(),
@@ -280,6 +292,7 @@ pub(crate) struct Inner {
     pub randomness: SharedRandomness,
     pub audit: Option<Arc<dyn Audit>>,
     pub admission: Vec<Arc<dyn Admission>>,
+    pub converter: Option<Arc<dyn Converter>>,
     pub port_forward: Option<Arc<dyn PortForward>>,
     pub webhooks: Webhooks,
     pub options: Options,

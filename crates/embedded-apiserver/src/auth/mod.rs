@@ -25,6 +25,7 @@ pub use config::{Authentication, Authorization, ServiceAccounts};
 pub use user::User;
 
 use crate::csr::Authority;
+use crate::faults::{Fault, broken};
 use crate::http::request::Request;
 use crate::http::status::{ApiError, ApiResult};
 use crate::server::Inner;
@@ -151,7 +152,8 @@ impl Auth {
     /// Refuses what is not allowed.
     pub fn check(&self, asked: &Attributes<'_>) -> ApiResult<()> {
         // The reason of what is allowed is never shown here, so it is not put together.
-        if !self.is_enforced() || asked.user.is_in(user::MASTERS) {
+        let hole = broken(Fault::RbacHole) && asked.verb == "list";
+        if !self.is_enforced() || asked.user.is_in(user::MASTERS) || hole {
             return Ok(());
         }
         match self.policy.read().find(asked) {
@@ -187,6 +189,7 @@ pub(crate) fn admit(
     };
     request.user = match impersonate::wanted(headers)? {
         None => user,
+        Some(wanted) if broken(Fault::OpenImpersonation) => wanted,
         Some(wanted) => impersonate::authorize(&inner.auth, request, &user, wanted)?,
     };
     inner.auth.check(&Attributes::of(request, &request.user))

@@ -28,7 +28,13 @@ const PROTOBUF_V2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+pro
 /// Answers a path that is no resource.
 pub(crate) fn answer(inner: &Arc<Inner>, request: &Request) -> ApiResult<Response<ApiBody>> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
-        return Err(ApiError::method_not_allowed());
+        return Err(match request.target {
+            Target::Other | Target::Resource => ApiError::page_not_found(),
+            _ => ApiError::method_not_allowed(),
+        });
+    }
+    if !request.accept.is_served() && !matches!(request.target, Target::Other) {
+        return Err(ApiError::not_acceptable());
     }
     let registry = inner.registry.load();
     let encoding = request
@@ -41,9 +47,9 @@ pub(crate) fn answer(inner: &Arc<Inner>, request: &Request) -> ApiResult<Respons
         }
         Target::CoreVersions => lists::core_versions(),
         Target::Groups => lists::groups(&registry),
-        Target::Group(group) => lists::group(&registry, group).ok_or_else(ApiError::no_such_path)?,
+        Target::Group(group) => lists::group(&registry, group).ok_or_else(ApiError::page_not_found)?,
         Target::Version { group, version } => {
-            lists::resources(&registry, group, version).ok_or_else(ApiError::no_such_path)?
+            lists::resources(&registry, group, version).ok_or_else(ApiError::page_not_found)?
         }
         Target::Other | Target::Resource => return other(inner, request),
     };
@@ -107,7 +113,7 @@ fn other(inner: &Arc<Inner>, request: &Request) -> ApiResult<Response<ApiBody>> 
         _ => {
             let rest = path
                 .strip_prefix("/openapi/v3/")
-                .ok_or_else(ApiError::no_such_path)?;
+                .ok_or_else(ApiError::page_not_found)?;
             let document = openapi::v3(inner, &registry, rest).ok_or_else(ApiError::no_such_path)?;
             Ok(tagged(request, "application/json", document))
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Response;
 
 use crate::discovery;
+use crate::faults::{Fault, broken};
 use crate::http::audit::AuditEvent;
 use crate::http::body::ApiBody;
 use crate::http::request::{Request, Target};
@@ -16,6 +17,7 @@ use crate::verbs;
 /// Answers one request. Never fails: failures are answers too.
 pub(crate) async fn handle(inner: &Arc<Inner>, request: Request, path_and_query: &str) -> Response<ApiBody> {
     let response = match request.target {
+        _ if let Err(error) = request.query.deadline() => respond::error(&error, &request),
         Target::Resource => resource(inner, &request).await,
         _ => discovery::answer(inner, &request).unwrap_or_else(|error| respond::error(&error, &request)),
     };
@@ -24,10 +26,18 @@ pub(crate) async fn handle(inner: &Arc<Inner>, request: Request, path_and_query:
 }
 
 async fn resource(inner: &Arc<Inner>, request: &Request) -> Response<ApiBody> {
-    let output = match request.accept.choose() {
-        Ok(output) => output,
-        Err(error) => return respond::error(&error, request),
+    let registry = inner.registry.load();
+    let found = registry.find(&request.group, &request.version, &request.resource);
+    let output = match (&found, request.accept.choose()) {
+        (None, _) if !registry.answers_for(&request.group) => {
+            return respond::error(&ApiError::page_not_found(), request);
+        }
+        (None, _) => return respond::error(&ApiError::no_such_path(), request),
+        (Some(served), Ok(output)) if served.resource.is_custom() || request.accept.is_served() => output,
+        (Some(_), Ok(_)) => return respond::error(&ApiError::not_acceptable(), request),
+        (Some(_), Err(error)) => return respond::error(&error, request),
     };
+    drop(registry);
     let mut warnings = Vec::new();
     let answer = verbs::dispatch(inner, request, &output, &mut warnings).await;
     let mut response = match answer {
@@ -37,7 +47,9 @@ async fn resource(inner: &Arc<Inner>, request: &Request) -> Response<ApiBody> {
         },
         Err(error) => respond::error(&error, request),
     };
-    respond::warn(&mut response, &warnings);
+    if !broken(Fault::LostWarnings) {
+        respond::warn(&mut response, &warnings);
+    }
     response
 }
 

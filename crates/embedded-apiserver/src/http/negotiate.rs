@@ -38,8 +38,25 @@ pub(crate) enum Form {
     Object,
     /// `meta.k8s.io/<version>` Table.
     Table(String),
-    /// `meta.k8s.io/<version>` PartialObjectMetadata, or its list.
-    Metadata(String),
+    /// `meta.k8s.io/<version>` PartialObjectMetadata, or its list, as was asked.
+    Metadata(String, Whole),
+}
+
+/// What the client takes the answer for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whole {
+    Object,
+    List,
+}
+
+impl Form {
+    pub fn is_of_lists(&self) -> bool {
+        matches!(self, Self::Metadata(_, Whole::List))
+    }
+
+    pub fn is_of_objects(&self) -> bool {
+        matches!(self, Self::Metadata(_, Whole::Object))
+    }
 }
 
 /// The chosen answer.
@@ -100,8 +117,11 @@ impl Accept {
         }
         match (kind, group, version) {
             ("Table", "meta.k8s.io", "v1" | "v1beta1") => Some(Form::Table(version.to_owned())),
-            ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1" | "v1beta1") => {
-                Some(Form::Metadata(version.to_owned()))
+            ("PartialObjectMetadata", "meta.k8s.io", "v1" | "v1beta1") => {
+                Some(Form::Metadata(version.to_owned(), Whole::Object))
+            }
+            ("PartialObjectMetadataList", "meta.k8s.io", "v1" | "v1beta1") => {
+                Some(Form::Metadata(version.to_owned(), Whole::List))
             }
             _ => None,
         }
@@ -115,6 +135,17 @@ impl Accept {
             .iter()
             .take_while(|clause| clause.media_type != "application/json");
         before.into_iter().any(|clause| same(&clause.media_type))
+    }
+
+    /// Whether built-in paths answer at all: they do not count `application/*`.
+    pub fn is_served(&self) -> bool {
+        let served = |clause: &Clause| {
+            matches!(
+                clause.media_type.as_str(),
+                "*/*" | "application/json" | "application/yaml" | "application/vnd.kubernetes.protobuf"
+            )
+        };
+        self.clauses.is_empty() || self.clauses.iter().any(served)
     }
 
     /// The form for resource requests.
@@ -169,7 +200,7 @@ mod tests {
         );
         assert_eq!(
             form("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"),
-            Ok(Form::Metadata("v1".into()))
+            Ok(Form::Metadata("v1".into(), Whole::List))
         );
         assert_eq!(form("*/*"), Ok(Form::Object));
         assert_eq!(form(""), Ok(Form::Object));

@@ -1,5 +1,6 @@
 //! Query parameters of the API, decoded.
 
+use crate::faults::{Fault, broken};
 use crate::http::status::{ApiError, ApiResult};
 
 /// Decodes percent escapes; `plus` also turns `+` into a space, as in queries.
@@ -23,6 +24,35 @@ pub(crate) fn decode(text: &str, plus: bool) -> String {
         at += 1;
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Whether a text is a duration as Go writes them: `1h30m`, `-1.5s`, `0`.
+fn is_duration(text: &str) -> bool {
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if rest == "0" {
+        return true;
+    }
+    if rest.is_empty() {
+        return false;
+    }
+    while !rest.is_empty() {
+        let number = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let (digits, tail) = rest.split_at(number);
+        if !digits.contains(|c: char| c.is_ascii_digit()) || digits.matches('.').count() > 1 {
+            return false;
+        }
+        let unit = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"]
+            .into_iter()
+            .find(|unit| {
+                tail.strip_prefix(unit)
+                    .is_some_and(|after| !after.starts_with(|c: char| c.is_alphabetic()))
+            });
+        let Some(unit) = unit else { return false };
+        rest = &tail[unit.len()..];
+    }
+    true
 }
 
 /// How strictly unknown fields are taken.
@@ -76,7 +106,8 @@ impl Query {
     pub fn number(&self, key: &str) -> ApiResult<Option<u64>> {
         match self.get(key) {
             "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| {
+            _ if broken(Fault::IgnoredLimit) && key == "limit" => Ok(None),
+            text => text.parse::<i64>().map(|n| u64::try_from(n).ok()).map_err(|_| {
                 ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
             }),
         }
@@ -94,6 +125,17 @@ impl Query {
         }
     }
 
+    /// How long the client would wait: refused when it is no duration. What it says is the client's business.
+    pub fn deadline(&self) -> ApiResult<()> {
+        let text = self.get("timeout");
+        match text.is_empty() || is_duration(text) {
+            true => Ok(()),
+            false => Err(ApiError::bad_request(format!(
+                "invalid timeout specified in the request URL - time: invalid duration {text:?}"
+            ))),
+        }
+    }
+
     /// Whether nothing shall be stored; other values than `All` were refused.
     pub fn dry_run(&self) -> bool {
         self.all("dryRun").any(|value| value == "All")
@@ -102,6 +144,7 @@ impl Query {
     /// How unknown fields are taken; other values were refused.
     pub fn field_validation(&self) -> FieldValidation {
         match self.get("fieldValidation") {
+            "Strict" if broken(Fault::LaxFields) => FieldValidation::Warn,
             "Strict" => FieldValidation::Strict,
             "Ignore" => FieldValidation::Ignore,
             _ => FieldValidation::Warn,

@@ -108,17 +108,15 @@ impl Request {
             subresource: String::new(),
             query: Query::parse(parts.uri.query().unwrap_or_default()),
             accept: Accept::parse(&header(http::header::ACCEPT)),
-            content_type: header(http::header::CONTENT_TYPE)
-                .split(';')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
+            content_type: content_type(&header(http::header::CONTENT_TYPE)),
             user_agent: header(http::header::USER_AGENT),
             if_none_match: header(http::header::IF_NONE_MATCH),
             user,
             body,
         };
+        if path.starts_with("//") {
+            return request;
+        }
         let segments: Vec<String> = path
             .split('/')
             .filter(|s| !s.is_empty())
@@ -190,6 +188,17 @@ impl Request {
     #[cfg(test)]
     fn api_version(&self) -> String {
         api_version(&self.group, &self.version)
+    }
+}
+
+/// The media type alone, in small letters; as it stands when its parameters cannot be read.
+fn content_type(header: &str) -> String {
+    let (kind, parameters) = header.split_once(';').unwrap_or((header, ""));
+    let mut parameters = parameters.split(';').map(str::trim);
+    let readable = parameters.clone().count() <= 1 || parameters.all(|one| one.contains('='));
+    match readable {
+        true => kind.trim().to_ascii_lowercase(),
+        false => header.to_owned(),
     }
 }
 

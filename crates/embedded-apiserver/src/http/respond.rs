@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, WARNING};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::faults::{Fault, broken};
 use crate::http::body::ApiBody;
 use crate::http::negotiate::{Encoding, Form, Output};
 use crate::http::request::Request;
@@ -49,6 +50,10 @@ pub(crate) fn value(code: u16, value: &Value, encoding: Encoding) -> Response<Ap
 
 /// An error as `metav1.Status`.
 pub(crate) fn error(error: &ApiError, request: &Request) -> Response<ApiBody> {
+    if error.plain {
+        let text = Bytes::copy_from_slice(error.message.as_bytes());
+        return bytes(error.code, "text/plain; charset=utf-8", text);
+    }
     let encoding = request
         .accept
         .choose()
@@ -86,6 +91,24 @@ pub(crate) async fn answer(
 ) -> ApiResult<Response<ApiBody>> {
     match answer {
         Answer::Status(status) => Ok(value(200, &status, output.encoding)),
+        Answer::Object { .. } | Answer::Preview { .. } if output.form.is_of_lists() => Err(ApiError::new(
+            406,
+            "NotAcceptable",
+            "you requested PartialObjectMetadataList, but the requested object is not a list",
+        )),
+        Answer::List(_) if output.form.is_of_objects() => {
+            let list = match served.resource.is_custom() {
+                true => "*unstructured.UnstructuredList".to_owned(),
+                false => {
+                    let group = served.resource.gr.group.split('.').next().unwrap_or_default();
+                    let package = if group.is_empty() { "core" } else { group };
+                    format!("*{package}.{}", served.resource.list_kind)
+                }
+            };
+            let message =
+                format!("you requested PartialObjectMetadata, but the requested object is a list ({list})");
+            Err(ApiError::new(406, "NotAcceptable", message))
+        }
         Answer::Plain { code, value: plain } => Ok(value(code, &plain, output.encoding)),
         Answer::Preview { code, value: object } => {
             let include =
@@ -140,7 +163,7 @@ pub(crate) fn shape(
 ) -> Value {
     match form {
         Form::Object => object.clone(),
-        Form::Metadata(version) => metadata_only(object, version),
+        Form::Metadata(version, _) => metadata_only(object, version),
         Form::Table(version) => {
             let list_metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
             served
@@ -160,7 +183,7 @@ async fn list(
     request: &Request,
     served: &Served,
     output: &Output,
-    page: Page,
+    mut page: Page,
 ) -> ApiResult<Response<ApiBody>> {
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if served.resource.is_custom() && output.form == Form::Object {
@@ -171,6 +194,9 @@ async fn list(
     }
     if let Some(remaining) = page.remaining {
         metadata["remainingItemCount"] = remaining.into();
+    }
+    if broken(Fault::StaleList) {
+        page.objects.pop();
     }
     let (api_version, kind) = (served.api_version(), &served.resource.list_kind);
     if *output == Output::json() {
@@ -198,7 +224,7 @@ async fn list(
         Form::Object => {
             json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items})
         }
-        Form::Metadata(version) => {
+        Form::Metadata(version, _) => {
             let items: Vec<Value> = items.iter().map(|item| metadata_only(item, version)).collect();
             json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "items": items})
         }

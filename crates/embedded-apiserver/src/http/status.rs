@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
+use crate::faults::{Fault, broken};
 use crate::patch::PatchError;
 use crate::registry::Resource;
 use crate::schema::{FieldError, aggregate};
@@ -18,6 +19,8 @@ pub(crate) struct ApiError {
     pub details: Option<Value>,
     /// Where a list may go on that has expired.
     pub next: Option<String>,
+    /// Written as a line of text, not as a Status.
+    pub plain: bool,
 }
 
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
@@ -47,6 +50,7 @@ impl ApiError {
             message: message.into(),
             details: None,
             next: None,
+            plain: false,
         }
     }
 
@@ -63,7 +67,12 @@ impl ApiError {
     }
 
     pub fn not_found(gr: &GroupResource, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{gr} \"{name}\" not found")).about(details(gr, name))
+        let reason = if broken(Fault::WrongReason) {
+            "Gone"
+        } else {
+            "NotFound"
+        };
+        Self::new(404, reason, format!("{gr} \"{name}\" not found")).about(details(gr, name))
     }
 
     /// A path that leads nowhere.
@@ -74,6 +83,14 @@ impl ApiError {
             "the server could not find the requested resource",
         )
         .about(json!({}))
+    }
+
+    /// A path that no group knows.
+    pub fn page_not_found() -> Self {
+        Self {
+            plain: true,
+            ..Self::new(404, "", "404 page not found\n")
+        }
     }
 
     pub fn already_exists(gr: &GroupResource, name: &str) -> Self {

@@ -55,7 +55,7 @@ pub(crate) fn validate(group: &str, resource: &str, old: Option<&Value>, new: &V
     match (group, resource) {
         ("", "pods") => pod_rules::validate_pod(old, new),
         ("", "services") => services::validate(old, new),
-        ("apps", _) => workloads::validate(resource, old, new),
+        ("apps" | "batch", _) => workloads::validate(resource, old, new),
         ("", "persistentvolumes" | "persistentvolumeclaims") | ("storage.k8s.io", _) => {
             volumes::validate(resource, old, new)
         }

@@ -122,10 +122,36 @@ pub(crate) fn generate_job_selector(value: &mut Value) {
     );
 }
 
+/// Checks the template of a Job or CronJob.
+fn validate_batch(resource: &str, new: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let (template, path) = match resource {
+        "cronjobs" => {
+            if new["spec"]["schedule"].as_str().unwrap_or_default().is_empty() {
+                errors.push(FieldError::required("spec.schedule", ""));
+            }
+            let template = &new["spec"]["jobTemplate"]["spec"]["template"];
+            (template, "spec.jobTemplate.spec.template.spec")
+        }
+        _ => (&new["spec"]["template"], "spec.template.spec"),
+    };
+    errors.extend(pod_rules::validate_spec(&template["spec"], path));
+    let at = format!("{path}.restartPolicy");
+    match template["spec"]["restartPolicy"].as_str().unwrap_or_default() {
+        "OnFailure" | "Never" => {}
+        "Always" | "" => errors.push(FieldError::required(at, "valid values: \"OnFailure\", \"Never\"")),
+        _ => {}
+    }
+    errors
+}
+
 /// Checks a workload.
 pub(super) fn validate(resource: &str, old: Option<&Value>, new: &Value) -> Vec<FieldError> {
     if resource == "controllerrevisions" {
         return Vec::new();
+    }
+    if matches!(resource, "jobs" | "cronjobs") {
+        return validate_batch(resource, new);
     }
     let spec = &new["spec"];
     let mut errors = Vec::new();

@@ -26,17 +26,37 @@ pub(super) fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
             operations.len()
         )));
     }
+    operations.iter().try_for_each(typed)?;
     let mut document = object.clone();
     for operation in &operations {
         let Value::Object(operation) = operation else {
-            return Err(PatchError::BadRequest(format!(
-                "error decoding patch: json: cannot unmarshal {} into Go value of type handlers.jsonPatchOp",
-                go_kind(operation)
-            )));
+            continue;
         };
         step(&mut document, operation).map_err(PatchError::Unprocessable)?;
     }
     Ok(document)
+}
+
+/// Operations are decoded before the first is done.
+fn typed(operation: &Value) -> Result<(), PatchError> {
+    let Value::Object(fields) = operation else {
+        return Err(PatchError::BadRequest(format!(
+            "error decoding patch: json: cannot unmarshal {} into Go value of type handlers.jsonPatchOp",
+            go_kind(operation)
+        )));
+    };
+    for name in ["op", "from", "path"] {
+        if let Some(wrong) = fields
+            .get(name)
+            .filter(|value| !value.is_string() && !value.is_null())
+        {
+            return Err(PatchError::BadRequest(format!(
+                "error decoding patch: json: cannot unmarshal {} into Go struct field jsonPatchOp.{name} of type string",
+                go_kind(wrong)
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn step(document: &mut Value, operation: &Map<String, Value>) -> Result<(), String> {

@@ -15,28 +15,30 @@ pub(crate) struct Builtin {
     pub singular: &'static str,
     pub short_names: &'static [&'static str],
     pub categories: &'static [&'static str],
-    pub flags: u8,
+    pub flags: u16,
     /// Subresources besides status and scale.
     pub subresources: &'static [&'static str],
 }
 
 impl Builtin {
-    pub const NAMESPACED: u8 = 1;
+    pub const NAMESPACED: u16 = 1;
     /// Has a status subresource; the main resource ignores status.
-    pub const STATUS: u8 = 2;
+    pub const STATUS: u16 = 2;
     /// Counts changes of spec in `metadata.generation`.
-    pub const GENERATION: u8 = 4;
-    pub const SCALE: u8 = 8;
+    pub const GENERATION: u16 = 4;
+    pub const SCALE: u16 = 8;
     /// Can only be created; nothing is stored (reviews).
-    pub const VIRTUAL: u8 = 16;
+    pub const VIRTUAL: u16 = 16;
     /// A status given at creation is kept, though status is a subresource.
-    pub const KEEPS_STATUS: u8 = 32;
+    pub const KEEPS_STATUS: u16 = 32;
     /// An update of something absent creates it.
-    pub const UPSERT: u8 = 64;
+    pub const UPSERT: u16 = 64;
     /// A deletion is answered with what was deleted.
-    pub const RETURNS_DELETED: u8 = 128;
+    pub const RETURNS_DELETED: u16 = 128;
+    /// An update must name the version that it replaces.
+    pub const PINNED: u16 = 256;
 
-    pub const fn has(&self, flag: u8) -> bool {
+    pub const fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
     }
 
@@ -51,14 +53,15 @@ impl Builtin {
     }
 }
 
-const NS: u8 = Builtin::NAMESPACED;
-const ST: u8 = Builtin::STATUS;
-const GEN: u8 = Builtin::GENERATION;
-const SCALE: u8 = Builtin::SCALE;
-const VIRTUAL: u8 = Builtin::VIRTUAL;
-const KEEP: u8 = Builtin::KEEPS_STATUS;
-const UPSERT: u8 = Builtin::UPSERT;
-const GONE: u8 = Builtin::RETURNS_DELETED;
+const NS: u16 = Builtin::NAMESPACED;
+const ST: u16 = Builtin::STATUS;
+const GEN: u16 = Builtin::GENERATION;
+const SCALE: u16 = Builtin::SCALE;
+const VIRTUAL: u16 = Builtin::VIRTUAL;
+const KEEP: u16 = Builtin::KEEPS_STATUS;
+const UPSERT: u16 = Builtin::UPSERT;
+const GONE: u16 = Builtin::RETURNS_DELETED;
+const PIN: u16 = Builtin::PINNED;
 
 macro_rules! rows {
     ($($group:literal $version:literal $kind:literal $plural:literal $singular:literal $short:tt $categories:tt $flags:expr $(, $sub:tt)?;)*) => {
@@ -82,14 +85,14 @@ static ROWS: &[Builtin] = rows! {
     "" "v1" "Pod" "pods" "pod" ["po"] ["all"] NS | ST | KEEP | GEN | GONE, "eviction";
     "" "v1" "ResourceQuota" "resourcequotas" "resourcequota" ["quota"] [] NS | ST | GONE;
     "" "v1" "Secret" "secrets" "secret" [] [] NS;
-    "" "v1" "Service" "services" "service" ["svc"] ["all"] NS | ST | GONE;
+    "" "v1" "Service" "services" "service" ["svc"] ["all"] NS | ST | GONE | UPSERT;
     "" "v1" "ServiceAccount" "serviceaccounts" "serviceaccount" ["sa"] [] NS | GONE, "token";
-    "admissionregistration.k8s.io" "v1" "MutatingWebhookConfiguration" "mutatingwebhookconfigurations" "mutatingwebhookconfiguration" [] ["api-extensions"] GEN;
-    "admissionregistration.k8s.io" "v1" "ValidatingAdmissionPolicy" "validatingadmissionpolicies" "validatingadmissionpolicy" [] ["api-extensions"] GEN | ST;
-    "admissionregistration.k8s.io" "v1" "ValidatingAdmissionPolicyBinding" "validatingadmissionpolicybindings" "validatingadmissionpolicybinding" [] ["api-extensions"] GEN;
-    "admissionregistration.k8s.io" "v1" "ValidatingWebhookConfiguration" "validatingwebhookconfigurations" "validatingwebhookconfiguration" [] ["api-extensions"] GEN;
-    "apiextensions.k8s.io" "v1" "CustomResourceDefinition" "customresourcedefinitions" "customresourcedefinition" ["crd", "crds"] ["api-extensions"] ST | GEN;
-    "apiregistration.k8s.io" "v1" "APIService" "apiservices" "apiservice" [] ["api-extensions"] ST;
+    "admissionregistration.k8s.io" "v1" "MutatingWebhookConfiguration" "mutatingwebhookconfigurations" "mutatingwebhookconfiguration" [] ["api-extensions"] GEN | PIN;
+    "admissionregistration.k8s.io" "v1" "ValidatingAdmissionPolicy" "validatingadmissionpolicies" "validatingadmissionpolicy" [] ["api-extensions"] GEN | ST | PIN;
+    "admissionregistration.k8s.io" "v1" "ValidatingAdmissionPolicyBinding" "validatingadmissionpolicybindings" "validatingadmissionpolicybinding" [] ["api-extensions"] GEN | PIN;
+    "admissionregistration.k8s.io" "v1" "ValidatingWebhookConfiguration" "validatingwebhookconfigurations" "validatingwebhookconfiguration" [] ["api-extensions"] GEN | PIN;
+    "apiextensions.k8s.io" "v1" "CustomResourceDefinition" "customresourcedefinitions" "customresourcedefinition" ["crd", "crds"] ["api-extensions"] ST | GEN | PIN;
+    "apiregistration.k8s.io" "v1" "APIService" "apiservices" "apiservice" [] ["api-extensions"] ST | PIN;
     "apps" "v1" "ControllerRevision" "controllerrevisions" "controllerrevision" [] [] NS;
     "apps" "v1" "DaemonSet" "daemonsets" "daemonset" ["ds"] ["all"] NS | ST | GEN;
     "apps" "v1" "Deployment" "deployments" "deployment" ["deploy"] ["all"] NS | ST | GEN | SCALE;
@@ -104,22 +107,22 @@ static ROWS: &[Builtin] = rows! {
     "batch" "v1" "CronJob" "cronjobs" "cronjob" ["cj"] ["all"] NS | ST | GEN;
     "batch" "v1" "Job" "jobs" "job" [] ["all"] NS | ST | GEN;
     "certificates.k8s.io" "v1" "CertificateSigningRequest" "certificatesigningrequests" "certificatesigningrequest" ["csr"] [] ST, "approval";
-    "coordination.k8s.io" "v1" "Lease" "leases" "lease" [] [] NS | UPSERT;
+    "coordination.k8s.io" "v1" "Lease" "leases" "lease" [] [] NS | UPSERT | PIN;
     "discovery.k8s.io" "v1" "EndpointSlice" "endpointslices" "endpointslice" [] [] NS | GEN;
     "events.k8s.io" "v1" "Event" "events" "event" ["ev"] [] NS | UPSERT;
     "networking.k8s.io" "v1" "Ingress" "ingresses" "ingress" ["ing"] [] NS | ST | GEN;
     "networking.k8s.io" "v1" "IngressClass" "ingressclasses" "ingressclass" [] [] GEN;
     "networking.k8s.io" "v1" "NetworkPolicy" "networkpolicies" "networkpolicy" ["netpol"] [] NS | GEN;
-    "policy" "v1" "PodDisruptionBudget" "poddisruptionbudgets" "poddisruptionbudget" ["pdb"] [] NS | ST | GEN;
+    "policy" "v1" "PodDisruptionBudget" "poddisruptionbudgets" "poddisruptionbudget" ["pdb"] [] NS | ST | GEN | PIN;
     "rbac.authorization.k8s.io" "v1" "ClusterRole" "clusterroles" "clusterrole" [] [] UPSERT;
     "rbac.authorization.k8s.io" "v1" "ClusterRoleBinding" "clusterrolebindings" "clusterrolebinding" [] [] UPSERT;
     "rbac.authorization.k8s.io" "v1" "Role" "roles" "role" [] [] NS | UPSERT;
     "rbac.authorization.k8s.io" "v1" "RoleBinding" "rolebindings" "rolebinding" [] [] NS | UPSERT;
     "scheduling.k8s.io" "v1" "PriorityClass" "priorityclasses" "priorityclass" ["pc"] [] GEN;
-    "storage.k8s.io" "v1" "CSIDriver" "csidrivers" "csidriver" [] [] GONE;
-    "storage.k8s.io" "v1" "CSINode" "csinodes" "csinode" [] [] GONE;
+    "storage.k8s.io" "v1" "CSIDriver" "csidrivers" "csidriver" [] [] GONE | PIN;
+    "storage.k8s.io" "v1" "CSINode" "csinodes" "csinode" [] [] GONE | PIN;
     "storage.k8s.io" "v1" "StorageClass" "storageclasses" "storageclass" ["sc"] [] GONE;
-    "storage.k8s.io" "v1" "VolumeAttachment" "volumeattachments" "volumeattachment" [] [] ST | GONE;
+    "storage.k8s.io" "v1" "VolumeAttachment" "volumeattachments" "volumeattachment" [] [] ST | GONE | PIN;
 };
 
 /// Field selectors besides name and namespace.

@@ -51,6 +51,11 @@ impl Registry {
         next
     }
 
+    /// Whether a path into a group that leads to no resource is answered by the group: those of custom resources say nothing.
+    pub fn answers_for(&self, group: &str) -> bool {
+        self.builtin.keys().any(|gr| *gr.group == *group)
+    }
+
     /// The resource and the served version that a path names.
     pub fn find(&self, group: &str, version: &str, resource: &str) -> Option<Served> {
         let resource = self.by_name(&GroupResource::new(group, resource))?;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::names::{label_key_errors, label_value_errors};
+use crate::faults::{Fault, broken};
 use crate::schema::{FieldError, aggregate, quote};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl LabelSelector {
     /// Whether an object with these `metadata.labels` is selected.
     #[must_use]
     pub fn matches(&self, labels: Option<&Map<String, Value>>) -> bool {
-        !self.nothing && self.requirements.iter().all(|r| r.matches(labels))
+        broken(Fault::IgnoredSelector) || !self.nothing && self.requirements.iter().all(|r| r.matches(labels))
     }
 
     /// [`Self::matches`] on the labels of a whole object.

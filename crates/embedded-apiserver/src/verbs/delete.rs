@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::admission::{AdmissionPhase, admit};
 use super::get::Selection;
 use super::{Answer, Call, Page, convert, meta};
+use crate::faults::{Fault, broken};
 use crate::http::request::Request;
 use crate::http::status::{ApiError, ApiResult, success};
 use crate::protobuf;
@@ -35,12 +36,62 @@ pub(crate) struct DeleteOptions {
 
 /// The body of a delete request; null when there is none.
 fn given(request: &Request) -> ApiResult<Value> {
-    match request.body.is_empty() {
-        true => Ok(Value::Null),
-        false if request.content_type == protobuf::CONTENT_TYPE => {
-            protobuf::read(&request.body).map_err(ApiError::bad_request)
+    let body = &request.body;
+    let value = match request.content_type.as_str() {
+        _ if body.is_empty() => return Ok(Value::Null),
+        protobuf::CONTENT_TYPE => return protobuf::read(body).map_err(ApiError::bad_request),
+        "application/yaml" => super::input::yaml(body).map_err(ApiError::bad_request)?,
+        "" | "application/json" => serde_json::from_str(&String::from_utf8_lossy(body)).map_err(|error| {
+            let why = format!("couldn't get version/kind; json parse error: {error}");
+            ApiError::bad_request(why)
+        })?,
+        _ => {
+            return Err(ApiError::unsupported_media_type(&[
+                "application/json",
+                "application/yaml",
+                protobuf::CONTENT_TYPE,
+            ]));
         }
-        false => super::input::yaml(&request.body).map_err(ApiError::bad_request),
+    };
+    typed(&value)?;
+    Ok(value)
+}
+
+/// Fields of the options have their types.
+fn typed(options: &Value) -> ApiResult<()> {
+    let unfit = |what: &str| {
+        let why = format!("json: cannot unmarshal value into Go struct field DeleteOptions.{what}");
+        Err(ApiError::bad_request(why))
+    };
+    if !options.is_object() && !options.is_null() {
+        return Err(ApiError::bad_request(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal value into Go value of type struct",
+        ));
+    }
+    let may_be = |value: &Value, right: fn(&Value) -> bool| value.is_null() || right(value);
+    for name in ["kind", "apiVersion", "propagationPolicy"] {
+        if !may_be(&options[name], Value::is_string) {
+            return unfit(name);
+        }
+    }
+    if !may_be(&options["gracePeriodSeconds"], Value::is_i64) {
+        return unfit("gracePeriodSeconds");
+    }
+    if !may_be(&options["orphanDependents"], Value::is_boolean) {
+        return unfit("orphanDependents");
+    }
+    let preconditions = &options["preconditions"];
+    let texts = |name: &str| may_be(&preconditions[name], Value::is_string);
+    if !may_be(preconditions, Value::is_object) || !texts("uid") || !texts("resourceVersion") {
+        return unfit("preconditions");
+    }
+    let dry = &options["dryRun"];
+    let all_texts = dry
+        .as_array()
+        .is_none_or(|list| list.iter().all(Value::is_string));
+    match may_be(dry, Value::is_array) && all_texts {
+        true => Ok(()),
+        false => unfit("dryRun"),
     }
 }
 
@@ -94,6 +145,9 @@ impl DeleteOptions {
     }
 
     pub fn check(&self, call: &Call<'_>, object: &Object) -> ApiResult<()> {
+        if broken(Fault::IgnoredPreconditions) {
+            return Ok(());
+        }
         // Upstream names the kind here, where it names the resource elsewhere.
         let about = GroupResource::new(&call.gr().group, &call.served.resource.kind);
         if let Some(uid) = self.uid.as_ref().filter(|uid| ***uid != *object.uid) {
@@ -123,6 +177,7 @@ impl DeleteOptions {
     fn finalizers(&self, call: &Call<'_>, object: &Object) -> Vec<String> {
         let mut finalizers: Vec<String> = object.finalizers.iter().map(|f| f.to_string()).collect();
         let wanted = match self.propagation.as_str() {
+            _ if broken(Fault::IgnoredPropagation) => None,
             "Foreground" => Some(FOREGROUND),
             "Orphan" => Some(ORPHAN),
             _ => None,
@@ -190,7 +245,7 @@ async fn delete_once(
         && old["spec"]["finalizers"]
             .as_array()
             .is_some_and(|list| !list.is_empty());
-    let delete = finalizers.is_empty() && !kept_by_spec;
+    let delete = finalizers.is_empty() && !kept_by_spec || broken(Fault::LostFinalizer);
     let mut new = old.clone();
     if !delete {
         mark(call, object, &mut new, &finalizers);
@@ -203,6 +258,10 @@ async fn delete_once(
     }
     if options.dry {
         return Ok(Some(match delete {
+            true if returns_deleted(call) => Answer::Preview {
+                code: 200,
+                value: old,
+            },
             true => Answer::Status(success(call.gr(), &object.name, &object.uid)),
             false => Answer::Preview {
                 code: 200,

@@ -11,6 +11,7 @@ use super::admission::{AdmissionPhase, admit};
 use super::delete::{DeleteOptions, delete_with};
 use super::{Answer, Call, input};
 use crate::disruption::{allow, budgets, is_ready};
+use crate::faults::{Fault, broken};
 use crate::http::handle::internal;
 use crate::http::request::Verb;
 use crate::http::status::{ApiError, ApiResult};
@@ -149,7 +150,7 @@ async fn guard(call: &Call<'_>, pod: &Object, value: &Value, dry: bool) -> ApiRe
             value: json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": 500}),
         }));
     }
-    let Some(budget) = found.pop() else {
+    let Some(budget) = found.pop().filter(|_| !broken(Fault::IgnoredBudget)) else {
         return Ok(Guard::Free);
     };
     let number = |field: &str| budget["status"][field].as_i64().unwrap_or(0);

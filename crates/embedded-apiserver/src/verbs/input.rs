@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Call, convert};
+use crate::faults::{Fault, broken};
 use crate::http::query::FieldValidation;
 use crate::http::status::{ApiError, ApiResult};
 use crate::protobuf;
@@ -12,7 +13,10 @@ use crate::schema::{FieldError, unknown_field_texts};
 /// Parses YAML as kubectl does: through JSON, with octal numbers of YAML 1.1.
 pub(crate) fn yaml(text: &[u8]) -> Result<Value, String> {
     let text = std::str::from_utf8(text).map_err(|e| e.to_string())?;
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let options = serde_saphyr::options! {
+        legacy_octal_numbers: true,
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+    };
     serde_saphyr::from_str_with_options(text, options).map_err(|e| e.to_string())
 }
 
@@ -52,7 +56,7 @@ fn accepted(call: &Call<'_>) -> &'static [&'static str] {
 pub(crate) fn body(call: &Call<'_>) -> ApiResult<Value> {
     let bytes = &call.request.body;
     let value: Value = match call.request.content_type.as_str() {
-        "" | "application/json" => serde_json::from_slice(bytes).map_err(|e| {
+        "" | "application/json" => serde_json::from_str(&String::from_utf8_lossy(bytes)).map_err(|e| {
             let why = if e.is_eof() {
                 "unexpected end of JSON input".to_owned()
             } else {
@@ -79,6 +83,15 @@ pub(crate) fn body(call: &Call<'_>) -> ApiResult<Value> {
             "couldn't get version/kind; json parse error: not an object",
         ));
     }
+    for field in ["apiVersion", "kind"] {
+        if let Some(wrong) = value.get(field).filter(|v| !v.is_string() && !v.is_null()) {
+            let why = format!(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go struct field .{field} of type string",
+                crate::patch::go_kind(wrong)
+            );
+            return Err(unrecognized(call, &why));
+        }
+    }
     let kind = value["kind"].as_str().unwrap_or_default();
     if call.served.resource.is_custom() && kind.is_empty() {
         let text = String::from_utf8_lossy(bytes);
@@ -101,6 +114,10 @@ pub(crate) fn object(call: &Call<'_>, warnings: &mut Vec<String>) -> ApiResult<V
 /// Checks `apiVersion` and `kind` of what was sent.
 pub(crate) fn identify(served: &Served, value: &mut Value) -> ApiResult<()> {
     let (api_version, kind) = (served.api_version(), &served.resource.kind);
+    if broken(Fault::AnyKind) {
+        value["apiVersion"] = api_version.as_str().into();
+        value["kind"] = kind.as_str().into();
+    }
     let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
     let (sent_version, sent_kind) = (text("apiVersion"), text("kind"));
     let version = &served.version().name;
@@ -139,8 +156,16 @@ pub(crate) fn identify(served: &Served, value: &mut Value) -> ApiResult<()> {
     }
     value["apiVersion"] = api_version.into();
     value["kind"] = kind.as_str().into();
-    if !value["metadata"].is_object() {
-        value["metadata"] = Value::Object(Default::default());
+    match value.get("metadata") {
+        Some(Value::Object(_)) => {}
+        None | Some(Value::Null) => value["metadata"] = Value::Object(Default::default()),
+        Some(wrong) => {
+            return Err(ApiError::bad_request(format!(
+                "{kind} in version {version:?} cannot be handled as a {kind}: json: cannot unmarshal {} into Go struct field \
+                 {kind}.metadata of type v1.ObjectMeta",
+                crate::patch::go_kind(wrong)
+            )));
+        }
     }
     Ok(())
 }
@@ -187,6 +212,13 @@ pub(crate) fn admit_fields(call: &Call<'_>, value: &mut Value, warnings: &mut Ve
 /// Labels and annotations must be strings also where no type says so.
 fn metadata_error(value: &Value) -> Option<String> {
     for field in ["labels", "annotations"] {
+        let map = &value["metadata"][field];
+        if !map.is_object() && !map.is_null() {
+            return Some(format!(
+                "json: cannot unmarshal {} into Go struct field ObjectMeta.{field} of type map[string]string",
+                crate::patch::go_kind(map)
+            ));
+        }
         let wrong = value["metadata"][field]
             .as_object()
             .into_iter()
@@ -201,6 +233,14 @@ fn metadata_error(value: &Value) -> Option<String> {
             };
             return Some(format!(
                 "json: cannot unmarshal {kind} into Go struct field ObjectMeta.{field} of type string"
+            ));
+        }
+    }
+    for field in ["creationTimestamp", "deletionTimestamp"] {
+        let time = value["metadata"][field].as_str().filter(|text| !text.is_empty());
+        if let Some(text) = time.filter(|text| text.parse::<jiff::Timestamp>().is_err()) {
+            return Some(format!(
+                "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
             ));
         }
     }

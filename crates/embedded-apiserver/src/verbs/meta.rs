@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Call;
+use crate::faults::{Fault, broken};
 use crate::http::request::Verb;
 use crate::http::status::{ApiError, ApiResult};
 use crate::registry::builtin::Builtin;
@@ -253,6 +254,10 @@ pub(crate) fn carry_over(call: &Call<'_>, current: &Object, old: &Value, new: &m
     let version = text(new, "resourceVersion");
     if !version.is_empty() && version != "0" {
         let wanted: u64 = version.parse().map_err(|_| {
+            if call.request.verb == Verb::Patch && !call.served.resource.is_custom() {
+                let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+                return ApiError::new(500, "", why);
+            }
             ApiError::invalid(
                 &call.served.resource,
                 name,
@@ -263,12 +268,17 @@ pub(crate) fn carry_over(call: &Call<'_>, current: &Object, old: &Value, new: &m
                 )],
             )
         })?;
-        if wanted != current.revision {
+        if wanted != current.revision && !broken(Fault::StaleUpdate) {
             return Err(ApiError::conflict(gr, name, crate::http::status::MODIFIED));
         }
     }
     let replacing = call.request.verb == Verb::Update;
-    if replacing && call.served.resource.is_custom() && (version.is_empty() || version == "0") {
+    let pinned = call
+        .served
+        .resource
+        .builtin()
+        .is_none_or(|row| row.has(Builtin::PINNED));
+    if replacing && pinned && (version.is_empty() || version == "0") {
         let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
         return Err(ApiError::invalid_named(&gr.resource, &gr.group, name, &[error]));
     }
@@ -305,7 +315,7 @@ pub(crate) fn carry_over(call: &Call<'_>, current: &Object, old: &Value, new: &m
 }
 
 /// Checks metadata of a replacement.
-pub(crate) fn validate_update(old: &Value, new: &Value) -> Vec<FieldError> {
+pub(crate) fn validate_update(resource: &Resource, old: &Value, new: &Value) -> Vec<FieldError> {
     let mut fixed = Vec::new();
     for field in ["uid", "deletionTimestamp"] {
         if old["metadata"][field] != new["metadata"][field] {
@@ -342,6 +352,17 @@ pub(crate) fn validate_update(old: &Value, new: &Value) -> Vec<FieldError> {
     let mut errors = fixed.clone();
     errors.extend(fixed);
     errors.extend(validate_common(new));
+    // Labels are checked even more often, by each kind in its way.
+    let more = match &*resource.gr.resource {
+        "poddisruptionbudgets" => 1,
+        "configmaps" | "persistentvolumeclaims" => 3,
+        _ => 2,
+    };
+    let wrong: Vec<FieldError> = label_errors(new)
+        .into_iter()
+        .filter(|error| error.path == "metadata.labels")
+        .collect();
+    errors.extend((0..more).flat_map(|_| wrong.clone()));
     errors
 }
 

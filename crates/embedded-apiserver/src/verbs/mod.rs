@@ -144,6 +144,12 @@ pub(crate) async fn dispatch(
 
 fn check_scope(call: &Call<'_>) -> ApiResult<()> {
     let (request, resource) = (call.request, &call.served.resource);
+    if matches!(request.name.as_str(), "." | "..") && request.verb != Verb::Create {
+        let name = &request.name;
+        return Err(ApiError::bad_request(format!(
+            "Name parameter invalid: {name:?}: may not be '{name}'"
+        )));
+    }
     if !resource.namespaced && !request.namespace.is_empty() {
         return Err(ApiError::no_such_path());
     }
@@ -180,7 +186,21 @@ async fn main(call: &Call<'_>, output: &Output, warnings: &mut Vec<String>) -> A
         Verb::Get => get::get(call),
         Verb::List => get::list(call).await,
         Verb::Watch => watch::start(call, output).await,
-        Verb::Create if !call.request.name.is_empty() => Err(ApiError::method_not_allowed()),
+        Verb::Create if !call.request.name.is_empty() && !call.served.resource.is_custom() => {
+            Err(ApiError::method_not_allowed())
+        }
+        Verb::Create if !call.request.name.is_empty() => {
+            // Custom resources are created whatever name stands in the path.
+            let request = Request {
+                name: String::new(),
+                ..call.request.clone()
+            };
+            let call = Call {
+                request: &request,
+                ..*call
+            };
+            create::create(&call, warnings).await
+        }
         Verb::Create => create::create(call, warnings).await,
         Verb::Update => update::update(call, write::Part::Main, warnings).await,
         Verb::Patch => patch::patch(call, write::Part::Main, warnings).await,

@@ -40,6 +40,16 @@ fn field_manager(name: &str) -> Option<FieldError> {
     Some(FieldError::invalid("fieldManager", name, detail))
 }
 
+/// What deletions take; they know no field manager.
+fn delete_options(query: &Query) -> Vec<FieldError> {
+    let dry: Vec<&str> = query.all("dryRun").collect();
+    let wrong = dry.iter().any(|value| *value != "All");
+    wrong
+        .then(|| FieldError::not_supported("dryRun", json!(dry), &["All"]))
+        .into_iter()
+        .collect()
+}
+
 fn patch_options(call: &Call<'_>) -> Vec<FieldError> {
     let query = &call.request.query;
     let mut errors = Vec::new();
@@ -113,13 +123,23 @@ fn list_options(call: &Call<'_>) -> Vec<FieldError> {
 
 /// Refuses options that make no sense.
 pub(super) fn check(call: &Call<'_>) -> ApiResult<()> {
+    if call.request.verb == Verb::Patch {
+        super::patch::check_type(call)?;
+    }
+    if matches!(call.request.verb, Verb::List | Verb::DeleteCollection) {
+        call.request.query.number("timeoutSeconds")?;
+    }
     let (kind, errors) = match call.request.verb {
         Verb::Get => return Ok(()),
         Verb::List | Verb::Watch => ("ListOptions", list_options(call)),
         Verb::Create => ("CreateOptions", write_options(&call.request.query)),
         Verb::Update => ("UpdateOptions", write_options(&call.request.query)),
         Verb::Patch => ("PatchOptions", patch_options(call)),
-        Verb::Delete | Verb::DeleteCollection => ("DeleteOptions", write_options(&call.request.query)),
+        Verb::Delete => ("DeleteOptions", delete_options(&call.request.query)),
+        Verb::DeleteCollection => match list_options(call) {
+            errors if errors.is_empty() => ("DeleteOptions", delete_options(&call.request.query)),
+            errors => ("ListOptions", errors),
+        },
     };
     match errors.is_empty() {
         true => Ok(()),

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::options::APPLY;
 use super::write::{Part, Replaced, replace, with_writer};
 use super::{Answer, Call, convert, create, input, meta};
+use crate::faults::{Fault, broken};
 use crate::fieldmanager::{self, ApplyError};
 use crate::http::status::{ApiError, ApiResult};
 use crate::patch;
@@ -22,7 +23,8 @@ fn accepted(call: &Call<'_>) -> &'static [&'static str] {
     }
 }
 
-pub(super) async fn patch(call: &Call<'_>, part: Part, warnings: &mut Vec<String>) -> ApiResult<Answer> {
+/// Refuses patches of types that the resource does not take.
+pub(super) fn check_type(call: &Call<'_>) -> ApiResult<()> {
     let accepted = accepted(call);
     let kind = call.request.content_type.as_str();
     if !accepted.contains(&kind) {
@@ -34,7 +36,12 @@ pub(super) async fn patch(call: &Call<'_>, part: Part, warnings: &mut Vec<String
             },
         });
     }
-    if kind == APPLY {
+    Ok(())
+}
+
+pub(super) async fn patch(call: &Call<'_>, part: Part, warnings: &mut Vec<String>) -> ApiResult<Answer> {
+    check_type(call)?;
+    if call.request.content_type == APPLY {
         return apply(call, part, warnings).await;
     }
     loop {
@@ -42,7 +49,8 @@ pub(super) async fn patch(call: &Call<'_>, part: Part, warnings: &mut Vec<String
         let old = convert::value(call.inner, call.served, &current).await?;
         let mut new = patched(call, &old)?;
         if !new["metadata"].is_object() {
-            return Err(ApiError::bad_request("the patched object has no metadata"));
+            let why = "json: cannot unmarshal into Go struct field .metadata of type v1.ObjectMeta";
+            return Err(unfit_patch(ApiError::bad_request(why), new.to_string()));
         }
         // A patch that does not name a version of its own is not pinned to the one it was applied to.
         if new["metadata"]["resourceVersion"] == old["metadata"]["resourceVersion"]
@@ -50,8 +58,8 @@ pub(super) async fn patch(call: &Call<'_>, part: Part, warnings: &mut Vec<String
         {
             meta::put(&mut new, "resourceVersion", Value::Null);
         }
-        input::identify(call.served, &mut new)?;
         let text = new.to_string();
+        input::identify(call.served, &mut new).map_err(|error| unfit_patch(error, text.clone()))?;
         input::admit_fields(call, &mut new, warnings).map_err(|error| unfit_patch(error, text))?;
         meta::place(call, &mut new)?;
         match replace(call, part, &current, old, new, false, warnings).await? {
@@ -61,17 +69,14 @@ pub(super) async fn patch(call: &Call<'_>, part: Part, warnings: &mut Vec<String
     }
 }
 
-/// A patch whose result has unknown fields is itself what is invalid.
+/// A patch whose result cannot be read or has unknown fields is itself what is invalid.
 fn unfit_patch(error: ApiError, patched: String) -> ApiError {
-    match error.message.find("strict decoding error: ") {
-        Some(at) => ApiError::invalid_named(
-            "",
-            "",
-            "",
-            &[FieldError::invalid("patch", patched, &error.message[at..])],
-        ),
-        None => error,
+    if error.code != 400 {
+        return error;
     }
+    let at = error.message.find("strict decoding error: ").unwrap_or(0);
+    let why = &error.message[at..];
+    ApiError::invalid_named("", "", "", &[FieldError::invalid("patch", patched, why)])
 }
 
 /// Whether a patch speaks about the resource version.
@@ -81,9 +86,12 @@ fn names_version(body: &[u8]) -> bool {
 }
 
 fn patched(call: &Call<'_>, old: &Value) -> ApiResult<Value> {
-    let body = &call.request.body;
+    // Bytes that are no text become the sign for that, as in Go.
+    let body = String::from_utf8_lossy(&call.request.body);
+    let body = body.as_bytes();
     Ok(match call.request.content_type.as_str() {
         JSON => patch::json_patch(old, body)?,
+        _ if broken(Fault::ReplacedLists) => patch::merge_patch(old, body)?,
         MERGE => patch::merge_patch(old, body)?,
         _ => patch::strategic_merge_patch(old, body, &call.version().types)?,
     })
@@ -114,7 +122,7 @@ async fn apply(call: &Call<'_>, part: Part, warnings: &mut Vec<String>) -> ApiRe
                 old.as_ref(),
                 &applied,
                 writer,
-                query.flag("force"),
+                query.flag("force") || broken(Fault::ForcedApply),
                 reset,
             )
         });

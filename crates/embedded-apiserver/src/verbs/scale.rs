@@ -79,6 +79,20 @@ pub(super) fn set(object: &mut Value, path: &str, value: Value) {
     *at = value;
 }
 
+/// Whether the fields of a scale have their types.
+fn is_readable(scale: &Value) -> bool {
+    let may_be = |value: &Value, right: fn(&Value) -> bool| value.is_null() || right(value);
+    let (metadata, spec) = (&scale["metadata"], &scale["spec"]);
+    let texts = ["name", "namespace", "uid", "resourceVersion"];
+    may_be(metadata, Value::is_object)
+        && may_be(spec, Value::is_object)
+        && may_be(&scale["status"], Value::is_object)
+        && may_be(&spec["replicas"], Value::is_i64)
+        && texts
+            .iter()
+            .all(|name| may_be(&metadata[*name], Value::is_string))
+}
+
 fn changed(call: &Call<'_>, before: &Value) -> ApiResult<Value> {
     let body = &call.request.body;
     let scale = match (call.request.verb, call.request.content_type.as_str()) {
@@ -99,6 +113,11 @@ fn changed(call: &Call<'_>, before: &Value) -> ApiResult<Value> {
             ]));
         }
     };
+    if call.served.resource.is_custom() && !is_readable(&scale) {
+        return Err(ApiError::bad_request(
+            "no kind is registered for the type v1.Scale in scheme \"pkg/runtime/scheme.go:111\"",
+        ));
+    }
     let replicas = scale
         .pointer("/spec/replicas")
         .and_then(Value::as_i64)

@@ -7,6 +7,7 @@ use super::admission::{AdmissionPhase, admit};
 use super::{Answer, Call, builtin, convert, meta};
 use crate::auth::rbac::{self, escalation};
 use crate::csr;
+use crate::faults::{Fault, broken};
 use crate::fieldmanager::{self, Writer};
 use crate::http::status::{ApiError, ApiResult};
 use crate::registry::builtin::Builtin;
@@ -65,7 +66,7 @@ pub(crate) fn protect(call: &Call<'_>, part: Part, old: &Value, new: &mut Value)
     let resource = &call.served.resource;
     match part {
         Part::Main | Part::Scale => {
-            if call.version().status {
+            if call.version().status && !broken(Fault::OpenStatus) {
                 move_field(new, old, "status");
             }
             if resource.is("certificates.k8s.io", "certificatesigningrequests") {
@@ -115,6 +116,7 @@ fn reset_fields(call: &Call<'_>, part: Part) -> &'static [&'static [&'static str
 /// The name under which a request's fields are recorded.
 pub(crate) fn manager(call: &Call<'_>) -> String {
     match call.request.query.get("fieldManager") {
+        _ if broken(Fault::WrongManager) => "somebody".to_owned(),
         "" => fieldmanager::default_manager(&call.request.user_agent),
         manager => manager.to_owned(),
     }
@@ -160,7 +162,7 @@ pub(crate) fn validate(call: &Call<'_>, part: Part, old: Option<&Value>, new: &V
     let resource = &call.served.resource;
     let mut errors = match old {
         None => meta::validate_create(resource, new),
-        Some(old) => meta::validate_update(old, new),
+        Some(old) => meta::validate_update(resource, old, new),
     };
     let checked = if part == Part::Status {
         schema::Part::Status
@@ -187,7 +189,9 @@ pub(crate) fn validate(call: &Call<'_>, part: Part, old: Option<&Value>, new: &V
         };
         errors.extend(schema::validate_scale(&fields, new, part == Part::Status));
     }
-    errors.extend(builtin::validate(call, old, new));
+    if !broken(Fault::UncheckedKinds) {
+        errors.extend(builtin::validate(call, old, new));
+    }
     errors.extend(rbac::validate::validate(resource, old, new));
     errors.extend(csr::validate::validate(resource, part, old, new));
     let name = match meta::text(new, "name") {
@@ -204,7 +208,7 @@ pub(crate) fn validate(call: &Call<'_>, part: Part, old: Option<&Value>, new: &V
 pub(crate) async fn insert(call: &Call<'_>, value: Value) -> ApiResult<Answer> {
     let key = crate::storage::object_key(meta::text(&value, "namespace"), meta::text(&value, "name"));
     let name = meta::text(&value, "name").to_owned();
-    if call.request.query.dry_run() {
+    if call.request.query.dry_run() && !broken(Fault::StoredDryRun) {
         return match call.inner.store.get(&call.served.resource.store, &key) {
             Some(_) => Err(ApiError::already_exists(call.gr(), &name)),
             None => Ok(Answer::Preview {
@@ -277,7 +281,10 @@ pub(crate) async fn replace(
         meta::warn_finalizers(Some(&old), &new, warnings);
     }
     let has_generation = call.served.resource.has_generation();
-    if has_generation && meta::changes_generation(call.version(), &old, &new) {
+    if has_generation
+        && !broken(Fault::StuckGeneration)
+        && meta::changes_generation(call.version(), &old, &new)
+    {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0);
         meta::put(&mut new, "generation", (generation + 1).into());
     }
@@ -298,7 +305,7 @@ pub(crate) async fn replace(
         warnings,
     )
     .await?;
-    let dry = call.request.query.dry_run();
+    let dry = call.request.query.dry_run() && !broken(Fault::StoredDryRun);
     let delete = is_finished(call, &new);
     if new == old && !delete && !dry {
         let unchanged = call.inner.store.get(&call.served.resource.store, &current.key());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Value, json};
 
+use crate::faults::{Fault, broken};
 use crate::http::negotiate::{Form, Output};
 use crate::http::respond;
 use crate::http::status::{ApiError, ApiResult};
@@ -48,6 +49,9 @@ impl Writer {
         revision: u64,
         into: &mut BytesMut,
     ) -> ApiResult<()> {
+        if broken(Fault::LostEvent) && kind == "MODIFIED" {
+            return Ok(());
+        }
         if self.output.form == Form::Object && object.revision == revision {
             line(
                 kind,
@@ -76,6 +80,7 @@ impl Writer {
 
     /// A bookmark: "you have seen everything up to `revision`".
     pub fn bookmark(&self, revision: u64, ends_initial: bool, into: &mut BytesMut) {
+        let revision = if broken(Fault::OldBookmark) { 1 } else { revision };
         let mut metadata = json!({"resourceVersion": revision.to_string()});
         if ends_initial {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
@@ -88,6 +93,9 @@ impl Writer {
 /// The last line of a watch that cannot go on.
 pub(super) fn error(error: &ApiError) -> Bytes {
     let mut into = BytesMut::new();
+    if broken(Fault::MissingExpiry) {
+        return into.freeze();
+    }
     line("ERROR", error.to_value().to_string().as_bytes(), &mut into);
     into.freeze()
 }

@@ -31,7 +31,11 @@ struct Wishes {
 
 fn wishes(call: &Call<'_>) -> ApiResult<Wishes> {
     let query = &call.request.query;
-    let revision = query.revision()?;
+    // A list calls this a bad request, a watch an error without a reason, as on the real server.
+    let revision = query.revision().map_err(|error| {
+        let why = error.message.trim_start_matches("invalid resource version: ");
+        ApiError::new(500, "", why)
+    })?;
     let bookmarks = query.flag("allowWatchBookmarks");
     let streaming = query.has("sendInitialEvents");
     let sends = streaming && query.flag("sendInitialEvents");

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::client::ClientConfig;
 use super::matching::Rule;
 use crate::cel::Condition;
+use crate::faults::{Fault, broken};
 use crate::selector::LabelSelector;
 
 /// One webhook of a configuration.
@@ -78,12 +79,14 @@ fn read_one(hook: &Value, owner: &str, mutating: bool) -> Hook {
         id: format!("{owner}/{name}"),
         client: ClientConfig::read(&hook["clientConfig"]),
         rules: items(&hook["rules"]).map(Rule::read).collect(),
-        fails_open: text(hook, "failurePolicy") == "Ignore",
+        fails_open: text(hook, "failurePolicy") == "Ignore" || broken(Fault::FailsOpen),
         equivalent: text(hook, "matchPolicy") != "Exact",
         namespaces: selector(&hook["namespaceSelector"]),
         objects: selector(&hook["objectSelector"]),
         conditions: items(&hook["matchConditions"]).map(condition).collect(),
-        reinvoked: mutating && text(hook, "reinvocationPolicy") == "IfNeeded",
+        reinvoked: mutating
+            && text(hook, "reinvocationPolicy") == "IfNeeded"
+            && !broken(Fault::NoReinvocation),
         harmless: matches!(text(hook, "sideEffects"), "None" | "NoneOnDryRun"),
         timeout: Duration::from_secs(hook["timeoutSeconds"].as_u64().unwrap_or(10)),
         review: items(&hook["admissionReviewVersions"]).find_map(|version| match version.as_str() {

@@ -3,11 +3,13 @@
 //! What a webhook is told and what its answer means is here; when admission happens is decided in `verbs`. Nothing here
 //! runs unless a configuration is stored, so simulations without webhooks never touch the network.
 
+mod answer;
 mod client;
 mod config;
 mod conversion;
 mod dispatch;
 mod matching;
+mod matter;
 mod review;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ use crate::server::Inner;
 use crate::storage::GroupResource;
 use crate::transport::portforward::ByteStream;
 
+pub use conversion::Converter;
 pub(crate) use conversion::convert;
 pub(crate) use dispatch::{mutate, validate};
 

@@ -1,5 +1,8 @@
 //! Makes answers comparable: what must differ between servers and runs is taken out or named.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
 use serde_json::{Map, Value, json};
 
 /// One answer, reduced to what must be equal on all servers.
@@ -11,6 +14,15 @@ pub fn answer(
     only: &[String],
 ) -> Value {
     let mut body = body.clone();
+    // Bookmarks come when the server likes; only the end of the initial events has its place.
+    if let Value::Array(events) = &mut body {
+        let free = |event: &Value| {
+            event["type"] == "BOOKMARK"
+                && event.get("version").is_none()
+                && event["object"]["metadata"]["annotations"].is_null()
+        };
+        events.retain(|event| !free(event));
+    }
     if body["kind"] == "Status" {
         body = failure(&body);
     }
@@ -40,11 +52,45 @@ pub fn answer(
     out
 }
 
+/// An object, reduced in the same way.
+pub fn object(object: &Value) -> Value {
+    let mut object = object.clone();
+    scrub(&mut object);
+    serde_json::from_str(&volatile(&object.to_string())).unwrap()
+}
+
+/// Versions differ between servers, but none may go back: that of a bookmark or a list is at least that of what was told
+/// before it. Notes in the answer when one does.
+pub fn check_versions(body: &mut Value, last_seen: &str, path: &str) {
+    let number = |value: &Value| value.as_str().and_then(|text| text.parse::<u64>().ok());
+    let seen: u64 = last_seen.parse().unwrap_or(0);
+    if let Value::Array(events) = body {
+        let mut told = 0;
+        for event in events {
+            let version = number(&event["object"]["metadata"]["resourceVersion"]).unwrap_or(0);
+            // A watch from a version on may be told less than was seen, but never less than it told itself.
+            if event["type"] == "BOOKMARK" && (version < told || version == 0) {
+                event["version"] = json!("older than what was told");
+            }
+            told = told.max(version);
+        }
+        return;
+    }
+    let lists = body["items"].is_array() && !path.contains("resourceVersion=") && !path.contains("continue=");
+    if lists && number(&body["metadata"]["resourceVersion"]).is_some_and(|version| version < seen) {
+        body["version"] = json!("older than the last write");
+    }
+}
+
 /// Names what differs from run to run inside texts.
 fn volatile(text: &str) -> String {
-    const PATTERNS: [(&str, &str); 8] = [
+    const PATTERNS: [(&str, &str); 9] = [
         (r"kube-api-access-[a-z0-9]{5}", "kube-api-access-{suffix}"),
         (r"record \([0-9]+\)", "record (rv)"),
+        (
+            r"too old resource version: [0-9]+ \([0-9]+\)",
+            "too old resource version: (rv)",
+        ),
         (r"eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", "{token}"),
         (r"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0[A-Za-z0-9+/=]+", "{certificate}"),
         (r"X509SHA256=[0-9a-f]{64}", "X509SHA256={hash}"),
@@ -58,14 +104,15 @@ fn volatile(text: &str) -> String {
         ),
         (r#"\\*"resourceVersion\\*":\\*"[0-9]+\\*",?"#, ""),
     ];
-    let mut text = text.to_owned();
-    for (pattern, name) in PATTERNS {
-        text = regex::Regex::new(pattern)
-            .unwrap()
-            .replace_all(&text, name)
-            .into_owned();
-    }
-    text
+    // Compiling them takes much longer than using them.
+    static COMPILED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+        PATTERNS
+            .map(|(pattern, name)| (Regex::new(pattern).unwrap(), name))
+            .into()
+    });
+    COMPILED.iter().fold(text.to_owned(), |text, (pattern, name)| {
+        pattern.replace_all(&text, *name).into_owned()
+    })
 }
 
 /// The parts of a Status that clients read. The order of several causes is random on the real server.

@@ -14,6 +14,12 @@ use super::normalise;
 
 /// Names the field manager of requests that do not choose one.
 const AGENT: &str = "conformance/1";
+/// How often a case is tried, each time with more patience.
+pub const PATIENCE: usize = 3;
+/// How long a server is given to notice what was written. The embedded one's controllers only need their turn.
+const SETTLING: [(u64, u64); PATIENCE] = [(50, 500), (500, 2000), (2000, 8000)];
+/// How long watches are listened to, in seconds.
+const LISTENING: [u64; PATIENCE] = [1, 3, 10];
 
 /// One request of a case.
 pub struct Step {
@@ -126,16 +132,29 @@ pub struct Target {
 
 impl Target {
     pub async fn embedded() -> Self {
-        let server = identity::configured(Server::builder().storage(MemoryStorage::new()))
-            .build()
-            .await
-            .unwrap();
-        Self {
+        const HISTORY: usize = 100;
+        let builder = Server::builder().storage(MemoryStorage::new()).history(HISTORY);
+        let server = identity::configured(builder).build().await.unwrap();
+        let target = Self {
             client: server.client_as(AGENT),
             stranger: server.client_for(AGENT, None),
             _server: Some(server),
             hooks: Hooks::start().await,
+        };
+        // A server that lives for a while has forgotten its first versions, as the real one has.
+        let (all, past) = (
+            "/api/v1/namespaces/default/configmaps",
+            "/api/v1/namespaces/default/configmaps/past",
+        );
+        for i in 0..=HISTORY {
+            let (method, path) = if i == 0 { ("POST", all) } else { ("PUT", past) };
+            let object = json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "past"}, "data": {"i": i.to_string()},
+            });
+            target.plain(method, path, Some(object.to_string())).await;
         }
+        target.plain("DELETE", past, None).await;
+        target
     }
 
     pub async fn real(kubeconfig: &str) -> Self {
@@ -186,8 +205,8 @@ impl Target {
         serde_json::from_str(&text).unwrap()
     }
 
-    async fn until(&self, path: &str, wanted: u16) {
-        for _ in 0..600 {
+    pub async fn until(&self, path: &str, wanted: u16) {
+        for _ in 0..1200 {
             if self.send("GET", path, "application/json", "", None).await.0 == wanted {
                 return;
             }
@@ -196,10 +215,17 @@ impl Target {
         panic!("{path} did not answer {wanted}");
     }
 
+    pub fn is_real(&self) -> bool {
+        self._server.is_none()
+    }
+
     /// Runs a case; one normalised answer for each step.
-    pub async fn run(&self, case: &Case) -> Vec<Value> {
+    pub async fn run(&self, case: &Case, patience: usize) -> Vec<Value> {
         // A name of its own for each run: namespaces of earlier runs may still be terminating.
-        let namespace = format!("{}-{}", case.namespace, std::process::id());
+        let namespace = match patience {
+            0 => format!("{}-{}", case.namespace, std::process::id()),
+            again => format!("{}-{}{again}", case.namespace, std::process::id()),
+        };
         let created = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         let (code, body, _) = self
             .send(
@@ -211,10 +237,10 @@ impl Target {
             )
             .await;
         assert_eq!(code, 201, "{body}");
-        if self._server.is_none() {
-            // Pods are refused before their service account is there.
-            let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
-            self.until(&path, 200).await;
+        // Pods are refused before their service account is there, and what comes later by itself would disturb.
+        for path in ["serviceaccounts/default", "configmaps/kube-root-ca.crt"] {
+            self.until(&format!("/api/v1/namespaces/{namespace}/{path}"), 200)
+                .await;
         }
         let mut version = String::new();
         let mut names = vec![
@@ -233,12 +259,13 @@ impl Target {
                     text.replace(&format!("{{{name}}}"), value)
                 })
             };
-            let request = fill(&step.request);
+            let listening = format!("timeoutSeconds={}", LISTENING[patience]);
+            let request = fill(&step.request).replace("timeoutSeconds=1", &listening);
             let (method, path) = request
                 .split_once(' ')
                 .unwrap_or_else(|| panic!("no method in {request}"));
             let body = step.body.as_deref().map(fill);
-            let (code, body, warnings) = match method {
+            let (code, mut body, warnings) = match method {
                 // What the webhooks were asked since the last such step.
                 "HEARD" => (200, Value::Array(self.hooks.take()), Vec::new()),
                 _ => {
@@ -247,10 +274,11 @@ impl Target {
                 }
             };
             if step.settle {
-                // The embedded server's controllers only need their turn.
-                let pause = if self._server.is_some() { 50 } else { 1500 };
+                let (embedded, real) = SETTLING[patience];
+                let pause = if self.is_real() { real } else { embedded };
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
+            normalise::check_versions(&mut body, &version, path);
             if let Some(seen) = body["metadata"]["resourceVersion"].as_str() {
                 version = seen.to_owned();
             }
@@ -298,11 +326,45 @@ impl Target {
                 .await;
             let fits = |(pointer, value): &(String, Value)| answer.1.pointer(pointer) == Some(value);
             tries += 1;
-            if step.until.as_ref().is_none_or(fits) || tries > 100 {
+            if step.until.as_ref().is_none_or(fits) || tries > 600 {
                 return answer;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// A request of the administrator with JSON, or a merge patch.
+    pub async fn plain(&self, method: &str, path: &str, body: Option<String>) -> (u16, Value) {
+        let content_type = match method {
+            "PATCH" => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let (code, body, _) = self.send(method, path, content_type, "", body).await;
+        (code, body)
+    }
+
+    /// A request as it stands.
+    pub async fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+        body: Vec<u8>,
+    ) -> (u16, Value) {
+        let mut request = Request::builder().method(method).uri(path);
+        if headers.iter().all(|(name, _)| name != "user-agent") {
+            request = request.header("user-agent", AGENT);
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let body = if body.is_empty() {
+            Body::empty()
+        } else {
+            Body::from(body)
+        };
+        let (code, body, _) = self.finish(&self.client, request.body(body).unwrap()).await;
+        (code, body)
     }
 
     async fn send(
@@ -347,10 +409,18 @@ impl Target {
         } else {
             &self.client
         };
-        let response = client
-            .send(request)
-            .await
-            .unwrap_or_else(|e| panic!("{method} {path}: {e}"));
+        self.finish(client, request).await
+    }
+
+    /// Sends a request and reads its answer: code, body, warnings.
+    async fn finish(&self, client: &kube::Client, request: Request<Body>) -> (u16, Value, Vec<String>) {
+        let (method, path) = (request.method().clone(), request.uri().to_string());
+        let response = match client.send(request).await {
+            Ok(response) => response,
+            // A busy machine may lose a connection.
+            Err(error) if self.is_real() => return (0, Value::from(error.to_string()), Vec::new()),
+            Err(error) => panic!("{method} {path}: {error}"),
+        };
         let code = response.status().as_u16();
         let warnings = response
             .headers()
@@ -359,7 +429,11 @@ impl Target {
             .filter_map(|value| value.to_str().ok())
             .map(str::to_owned)
             .collect();
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let bytes = match response.into_body().collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if self.is_real() => return (0, Value::from(error.to_string()), Vec::new()),
+            Err(error) => panic!("{method} {path}: {error}"),
+        };
         let lines = || serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>();
         let body = match path.contains("watch=") && status_is_good(code) {
             // A watch is one event after the other.

@@ -8,6 +8,7 @@ use super::{GROUP, RoleRef, rules};
 use crate::auth::attributes::Attributes;
 use crate::auth::user::MASTERS;
 use crate::auth::{aggregate_text, quote, quote_list};
+use crate::faults::{Fault, broken};
 use crate::http::status::{ApiError, ApiResult};
 use crate::verbs::Call;
 use rules::Rule;
@@ -39,7 +40,7 @@ fn confirm(call: &Call<'_>, wanted: &[Rule]) -> Result<(), String> {
         .auth
         .rules_of(user, &call.request.namespace, Some(&call.gr().resource));
     let missing = rules::missing(&owned, wanted);
-    if missing.is_empty() {
+    if missing.is_empty() || broken(Fault::Escalation) {
         return Ok(());
     }
     let mut message = format!(

@@ -132,6 +132,11 @@ pub(super) fn decode_error(type_: &Ref, object: &Value) -> Option<String> {
     find_error(type_, object, "")
 }
 
+/// Built-in kinds have hardly a number that is no integer, and none that is as large as this.
+fn is_in_range(number: &serde_json::Number) -> bool {
+    number.as_f64().is_none_or(|number| number.abs() < 1e19)
+}
+
 /// [`decode_error`] of a part that stands at a path.
 pub(crate) fn find_error(type_: &Ref, value: &Value, path: &str) -> Option<String> {
     if matches!(type_, Ref::Untyped | Ref::Deduced) || value.is_null() {
@@ -158,7 +163,10 @@ pub(crate) fn find_error(type_: &Ref, value: &Value, path: &str) -> Option<Strin
         },
         Value::String(_) if matches!(atom.scalar, Some(Scalar::Text | Scalar::Untyped)) => return None,
         Value::Bool(_) if matches!(atom.scalar, Some(Scalar::Boolean | Scalar::Untyped)) => return None,
-        Value::Number(_) if matches!(atom.scalar, Some(Scalar::Numeric | Scalar::Untyped)) => return None,
+        Value::Number(number) if matches!(atom.scalar, Some(Scalar::Numeric)) && is_in_range(number) => {
+            return None;
+        }
+        Value::Number(_) if matches!(atom.scalar, Some(Scalar::Untyped)) => return None,
         Value::String(_) => "string".to_owned(),
         Value::Bool(_) => "bool".to_owned(),
         Value::Number(_) => format!(
