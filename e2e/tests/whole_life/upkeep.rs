@@ -53,6 +53,7 @@ fn left_behind() -> simulation::Saved {
 }
 
 #[test]
+#[ignore = "written, but not run yet"]
 fn certificates_and_the_kubeconfig_are_renewed_in_time() {
     // A process that comes back so late is the cheapest way to let so many days pass.
     const DAY: Duration = Duration::from_secs(86_400);
@@ -85,13 +86,14 @@ async fn addon(simulation: &Simulation) -> Result<(String, Vec<String>), kube::E
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), "kube-system");
     let maps: Api<ConfigMap> = Api::namespaced(client, "kube-system");
     let deployment = deployments.get("coredns").await?;
-    let pod = deployment.spec.and_then(|spec| spec.template.spec);
+    let pod = deployment.spec.template.spec;
     let image = pod.and_then(|pod| pod.containers.into_iter().next()?.image);
     let files = maps.get("coredns").await?.data.unwrap_or_default();
     Ok((image.unwrap_or_default(), files.into_keys().collect()))
 }
 
 #[test]
+#[ignore = "written, but not run yet"]
 fn coredns_is_brought_to_another_version_with_its_corefile() {
     passes(Start::seed(47), |simulation| async move {
         scenario::create(&simulation, SMALL, 3).await?;
