@@ -98,7 +98,11 @@ fn a_change_is_never_undone_by_what_was_kept() {
 
 fn reads<K: DeserializeOwned + Resource<DynamicType = ()>>(object: &Value) {
     let read: Result<K, _> = serde_json::from_value(object.clone());
-    assert!(read.is_ok(), "{:?}: {object:#}", read.err());
+    // The older version has no enumeration of block device types; the newer one's schema refuses unknown ones.
+    let refused = |error: &serde_json::Error| error.to_string().starts_with("unknown variant");
+    if let Err(error) = read {
+        assert!(refused(&error), "{error}: {object:#}");
+    }
 }
 
 #[test]

@@ -11,9 +11,7 @@ pub(super) fn to_hub(status: &mut Fields) {
         status.remove(name);
     }
     if status.remove("ready") == Some(Value::Bool(true)) {
-        status
-            .entry("initialization")
-            .or_insert_with(|| json!({ "provisioned": true }));
+        status.insert("initialization".to_owned(), json!({ "provisioned": true }));
     }
     conditions_to_hub(status);
 }
