@@ -207,6 +207,8 @@ fn control_plane() -> Vec<Rule> {
         allow(CONTROL_PLANE, "kubeadmcontrolplanes/status", "patch"),
         owners(CONTROL_PLANE, "kubeadmcontrolplanes/finalizers"),
         allow(CORE, "clusters", "list watch"),
+        // Workers go before their control plane.
+        allow(CORE, "machinedeployments machinepools", "list watch"),
         allow(CORE, "machines", "delete get list patch watch"),
         allow(CORE, "machines", "create")
             .beyond("asked when an apply makes an object, which a log shows as patch"),
