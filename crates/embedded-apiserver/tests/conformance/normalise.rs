@@ -28,7 +28,7 @@ pub fn answer(
     }
     scrub(&mut body);
     let mut text = body.to_string();
-    for (name, value) in names {
+    for (name, value) in names.iter().filter(|(_, value)| !value.is_empty()) {
         text = text.replace(value, &format!("{{{name}}}"));
     }
     let text = volatile(&text);
