@@ -28,11 +28,20 @@ use serde::Serialize;
 
 use providers::{PROVIDERS, Provider};
 
-/// The definitions of all providers.
-fn definitions() -> anyhow::Result<Vec<Shipped>> {
+/// The definitions of all providers. Those of kinds with several versions name the webhook that converts them.
+fn definitions(hooks: &BTreeMap<&'static str, Hooks>) -> anyhow::Result<Vec<Shipped>> {
     let mut definitions = crd::crds()?;
     definitions.extend(infra_inmemory::crds()?);
     definitions.extend(infra_openstack::crds()?);
+    for shipped in &mut definitions {
+        let provider = PROVIDERS
+            .iter()
+            .find(|provider| provider.folder == shipped.provider);
+        let name = shipped.definition.metadata.name.clone().unwrap_or_default();
+        if let Some(provider) = provider.filter(|p| hooks[p.folder].definitions.contains(&name)) {
+            shipped.definition.spec.conversion = Some(provider.names().conversion());
+        }
+    }
     Ok(definitions)
 }
 
@@ -83,8 +92,8 @@ pub async fn hooks() -> anyhow::Result<BTreeMap<&'static str, Hooks>> {
 
 /// All generated files below `deploy`: path and text.
 pub async fn files() -> anyhow::Result<BTreeMap<String, String>> {
-    let mut files = crd::render(&definitions()?)?;
     let hooks = hooks().await?;
+    let mut files = crd::render(&definitions(&hooks)?)?;
     for provider in PROVIDERS {
         let folder = provider.folder;
         let hooks = &hooks[folder];

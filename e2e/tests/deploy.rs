@@ -16,12 +16,23 @@ use e2e::deploy::providers::PROVIDERS;
 #[tokio::test]
 async fn the_generated_files_are_up_to_date() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
-    for (path, expected) in e2e::deploy::files().await.unwrap() {
-        let found = fs::read_to_string(deploy.join(&path)).unwrap_or_default();
+    let files = e2e::deploy::files().await.unwrap();
+    for (path, expected) in &files {
+        let found = fs::read_to_string(deploy.join(path)).unwrap_or_default();
         assert!(
-            found == expected,
+            found == *expected,
             "deploy/{path} is not what the code makes; run `make crds`"
         );
+    }
+    for provider in PROVIDERS {
+        for entry in fs::read_dir(deploy.join(provider.folder).join("crds")).unwrap() {
+            let path = format!(
+                "{}/crds/{}",
+                provider.folder,
+                entry.unwrap().file_name().to_string_lossy()
+            );
+            assert!(files.contains_key(&path), "deploy/{path} belongs to no kind");
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod yaml;
 
 use capi_api::bootstrap::rules::IgnitionGate;
 use capi_api::bootstrap::v1beta2::{KubeadmConfig, KubeadmConfigTemplate};
+use capi_api::{conversion::BOOTSTRAP, crd::crds};
 use capi_runtime::Manager;
 
 pub use controllers::kubeadmconfig::Options;
@@ -37,5 +38,6 @@ pub fn register_with(manager: &mut Manager, options: Options) {
     let rules = Rules { ignition };
     manager.validator::<KubeadmConfig>(rules);
     manager.webhook::<KubeadmConfigTemplate>(TemplateDefaults, rules);
+    manager.conversion_tables(BOOTSTRAP, crds);
     controllers::kubeadmconfig::register(manager, options);
 }

@@ -26,6 +26,10 @@ pub mod propagate;
 pub mod selector;
 pub mod webhooks;
 
+use capi_api::{
+    conversion::{ADDONS, CORE, IPAM, RUNTIME},
+    crd::crds,
+};
 use capi_runtime::Manager;
 
 /// What an operator can set.
@@ -54,4 +58,7 @@ pub fn register_with(manager: &mut Manager, settings: Settings) {
     controllers::cluster_resource_set::register(manager);
     controllers::cluster_resource_set_binding::register(manager);
     webhooks::register(manager);
+    for kinds in [CORE, ADDONS, IPAM, RUNTIME] {
+        manager.conversion_tables(kinds, crds);
+    }
 }

@@ -324,6 +324,13 @@ impl Subscriber {
     }
 }
 
+/// The version of a kind that its definition offers for the contract, if the definition is known.
+pub(crate) fn served_version(definitions: &Store<Definition>, group: &str, kind: &str) -> Option<String> {
+    let name = capi_api::contract::crd_name(group, kind);
+    let definition = definitions.get(&Key::new("", name))?;
+    chosen(&definition).map(|(_, version)| version)
+}
+
 fn chosen(definition: &Definition) -> Option<(ContractVersion, String)> {
     choose(definition.metadata.labels.as_ref()?)
 }

@@ -7,10 +7,15 @@ use std::sync::{Arc, OnceLock};
 use anyhow::Context as _;
 use async_trait::async_trait;
 use capi_api::crd::Shipped;
-use capi_runtime::{Manager, webhook};
-use embedded_apiserver::AdmissionPhase;
+use capi_runtime::{
+    Manager,
+    webhook::{self, conversion::Conversions},
+};
+use embedded_apiserver::{AdmissionPhase, Converter};
 use infra_inmemory::World;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceConversion, CustomResourceDefinition, WebhookClientConfig, WebhookConversion,
+};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -35,16 +40,51 @@ pub fn definitions() -> anyhow::Result<&'static [Shipped]> {
 pub async fn install_definitions(client: &Client) -> anyhow::Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for shipped in definitions()? {
-        let name = shipped.definition.metadata.name.clone().unwrap_or_default();
+        let mut definition = shipped.definition.clone();
+        if definition.spec.versions.len() > 1 {
+            definition.spec.conversion = Some(in_process());
+        }
+        let name = definition.metadata.name.clone().unwrap_or_default();
         api.patch(
             &name,
             &PatchParams::apply("capictl").force(),
-            &Patch::Apply(&shipped.definition),
+            &Patch::Apply(&definition),
         )
         .await
         .with_context(|| format!("cannot install the CustomResourceDefinition {name}"))?;
     }
     Ok(())
+}
+
+/// Says that objects are converted; [`InProcessConversion`] answers before anybody calls the address.
+fn in_process() -> CustomResourceConversion {
+    CustomResourceConversion {
+        strategy: "Webhook".to_owned(),
+        webhook: Some(WebhookConversion {
+            client_config: Some(WebhookClientConfig {
+                url: Some("https://in-process.invalid/convert".to_owned()),
+                ..WebhookClientConfig::default()
+            }),
+            conversion_review_versions: vec!["v1".to_owned()],
+        }),
+    }
+}
+
+/// The conversions of a manager for the embedded API server, which is built before it.
+#[derive(Clone, Default)]
+pub struct InProcessConversion(Arc<OnceLock<Conversions>>);
+
+impl InProcessConversion {
+    /// Takes the conversions of a manager; later calls change nothing.
+    pub fn set(&self, conversions: Conversions) {
+        let _ = self.0.set(conversions);
+    }
+}
+
+impl Converter for InProcessConversion {
+    fn review(&self, review: &serde_json::Value) -> Option<serde_json::Value> {
+        Some(self.0.get()?.review(review))
+    }
 }
 
 /// Registers the controllers of all providers.

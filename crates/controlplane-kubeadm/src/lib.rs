@@ -9,6 +9,7 @@ pub mod workload;
 
 use std::{sync::Arc, time::Duration};
 
+use capi_api::{conversion::CONTROL_PLANE, crd::crds};
 use capi_runtime::Manager;
 use jiff::SignedDuration;
 
@@ -58,4 +59,5 @@ pub fn register_with(manager: &mut Manager, settings: Settings) {
         controllers::kubeadm_control_plane::controller(Arc::new(settings)).concurrency(concurrency),
     );
     webhooks::register(manager);
+    manager.conversion_tables(CONTROL_PLANE, crds);
 }

@@ -429,6 +429,15 @@ async fn deletion_waits_for_workers_and_leaves_nothing() {
         .delete("worker", &DeleteParams::default())
         .await
         .unwrap();
+    eventually("its machine is asked to go", || async {
+        let all = machines(&world).await;
+        all.len() == 1 && all[0].metadata.deletion_timestamp.is_some()
+    })
+    .await;
+    let last = machines(&world).await[0].name_any();
+    world
+        .merge::<Machine>(&last, json!({ "metadata": { "finalizers": null } }))
+        .await;
     eventually("it is gone", || async {
         world
             .api::<KubeadmControlPlane>()

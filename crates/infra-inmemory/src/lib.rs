@@ -25,4 +25,5 @@ pub use error::Error;
 pub fn register(manager: &mut capi_runtime::Manager, world: World) {
     manager.register(controllers::devcluster::controller(world.clone()));
     manager.register(controllers::devmachine::controller(world));
+    manager.conversion_tables(api::conversion::KINDS, crds);
 }

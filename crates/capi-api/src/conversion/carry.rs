@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{Around, Field, Rule, values};
 
 /// An object of the older version as one of v1beta2.
-pub fn up(table: &[Field], object: &mut Map<String, Value>, around: &Around<'_>) {
+pub fn up(table: &[Field], object: &mut Map<String, Value>) {
     move_all(
         table,
         object,
@@ -26,8 +26,8 @@ pub fn up(table: &[Field], object: &mut Map<String, Value>, around: &Around<'_>)
             Rule::MachinePhase => Some(value),
             Rule::Dropped => None,
             Rule::New | Rule::Code { .. } => Some(value),
-            Rule::Within(table) => within(value, |object| up(table, object, around)),
-            Rule::Each(table) => each(value, |object| up(table, object, around)),
+            Rule::Within(table) => within(value, |object| up(table, object)),
+            Rule::Each(table) => each(value, |object| up(table, object)),
         },
     );
     for Field(_, _, rule) in table {

@@ -8,6 +8,7 @@ mod addons;
 mod carry;
 mod core;
 mod kubeadm;
+mod nothing;
 mod values;
 
 pub use self::{
@@ -15,6 +16,7 @@ pub use self::{
     carry::{down, up},
     core::{CORE, OLD_STATUS},
     kubeadm::{BOOTSTRAP, CONTROL_PLANE},
+    nothing::Nothings,
 };
 
 use serde_json::{Map, Value};

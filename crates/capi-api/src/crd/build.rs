@@ -53,6 +53,11 @@ impl Builder {
         self
     }
 
+    /// The kind that is defined.
+    pub fn kind(&self) -> &str {
+        &self.definition.spec.names.kind
+    }
+
     /// Serves further versions, which are not stored.
     pub fn older(mut self, versions: Vec<CustomResourceDefinitionVersion>) -> Self {
         self.older = versions;

@@ -77,7 +77,7 @@ impl Samples {
             }
         }
         // An object of nothing is a zero too.
-        if fields.is_empty() && !self.zeroes {
+        if fields.is_empty() && (!self.zeroes || schema["minProperties"].as_u64() > Some(0)) {
             let at = self.below(properties.len() as u64) as usize;
             if let Some((name, property)) = properties.iter().nth(at) {
                 let value = self.object(property, name);

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
-use super::{Builder, Error};
+use super::{Builder, Error, Versions, older};
 use crate::addons::v1beta2::{ClusterResourceSet, ClusterResourceSetBinding};
 use crate::bootstrap::v1beta2::{KubeadmConfig, KubeadmConfigTemplate};
 use crate::clusterctl::v1alpha3::{Metadata, Provider};
@@ -24,19 +24,22 @@ pub struct Shipped {
 
 /// The definitions of all kinds of this crate, by provider and name.
 ///
-/// `v1beta1` is not served yet, so its contract label is absent although upstream's definitions carry it.
+/// Older versions are served and not stored; they need the conversion webhooks of the provider.
 pub fn crds() -> Result<Vec<Shipped>, Error> {
     let core = |builder: Builder| builder.label(PROVIDER, "cluster-api");
     let bootstrap = |builder: Builder| {
         builder
             .label(PROVIDER, "bootstrap-kubeadm")
+            .label(OLD_CONTRACT, "v1beta1")
             .label(CONTRACT, "v1beta2")
     };
     let control_plane = |builder: Builder| {
         builder
             .label(PROVIDER, "control-plane-kubeadm")
+            .label(OLD_CONTRACT, "v1beta1")
             .label(CONTRACT, "v1beta2")
     };
+    let mut older = older_versions()?;
     let all = [
         (
             "bootstrap-kubeadm",
@@ -77,12 +80,28 @@ pub fn crds() -> Result<Vec<Shipped>, Error> {
     ];
     all.into_iter()
         .map(|(provider, builder)| {
+            let versions = older.remove(builder.kind()).unwrap_or_default();
             Ok(Shipped {
                 provider,
-                definition: builder.build()?,
+                definition: builder.older(versions).build()?,
             })
         })
         .collect()
+}
+
+/// What is served besides v1beta2, by kind.
+fn older_versions() -> Result<Versions, Error> {
+    let mut all = Versions::new();
+    for (name, table) in [
+        ("addons.yaml", include_str!("older/addons.yaml")),
+        ("core.yaml", include_str!("older/core.yaml")),
+        ("ipam.yaml", include_str!("older/ipam.yaml")),
+        ("kubeadm.yaml", include_str!("older/kubeadm.yaml")),
+        ("runtime.yaml", include_str!("older/runtime.yaml")),
+    ] {
+        all.extend(older(name, table)?);
+    }
+    Ok(all)
 }
 
 /// The definition of the clusterctl Metadata file. No server ever sees it; it documents the format.
@@ -92,5 +111,7 @@ pub fn metadata_file_crd() -> Result<CustomResourceDefinition, Error> {
 
 /// Says which provider a definition belongs to.
 const PROVIDER: &str = "cluster.x-k8s.io/provider";
+/// Says which versions of a kind follow the contract v1beta1.
+const OLD_CONTRACT: &str = "cluster.x-k8s.io/v1beta1";
 /// Says which versions of a kind follow the contract v1beta2.
 const CONTRACT: &str = "cluster.x-k8s.io/v1beta2";

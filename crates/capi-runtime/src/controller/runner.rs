@@ -86,14 +86,14 @@ impl Runner {
         let runner = Arc::new(self);
         let log = Arc::new(WriteLog::default());
         let mut in_flight: JoinSet<()> = JoinSet::new();
-        let mut members = shared.ring.members();
+        let mut generation = shared.ring.generation();
         loop {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
                 _ = in_flight.join_next(), if !in_flight.is_empty() => {}
-                now = shared.ring.changed_from(&members) => {
-                    members = now;
+                now = shared.ring.changed_from(generation) => {
+                    generation = now;
                     for key in (runner.primary.keys)() {
                         runner.queue.add(key, Priority::Low);
                     }

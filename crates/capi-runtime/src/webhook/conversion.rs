@@ -5,12 +5,15 @@
 //! `cluster.x-k8s.io/conversion-data`, the whole object of the version it came from, and put back on the way home: only
 //! what is lost and only where nobody changed anything since, so that an old annotation never undoes a newer write.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use capi_api::{
     annotations::CONVERSION_DATA,
     conversion::{self, Around, Field, Nothings},
-    crd::Shipped,
+    crd::{self, Shipped},
 };
 use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
@@ -55,13 +58,42 @@ impl Conversion {
 #[derive(Clone, Debug)]
 enum Way {
     Code(Conversion),
-    Tables(&'static conversion::Kind, Arc<Nothings>),
+    Tables(&'static conversion::Kind, Arc<Schemas>),
+}
+
+/// Makes the definitions of a provider's kinds.
+pub type Definitions = fn() -> Result<Vec<Shipped>, crd::Error>;
+
+/// What the schemas of v1beta2 say about values that say nothing; read once, when they are needed.
+#[derive(Debug)]
+struct Schemas {
+    definitions: Definitions,
+    nothings: OnceLock<BTreeMap<String, Nothings>>,
+}
+
+impl Schemas {
+    fn nothings(&self, kind: &conversion::Kind) -> Nothings {
+        let all = self.nothings.get_or_init(|| {
+            // That a provider's definitions can be made is tested; without them the conversion is less tidy.
+            let shipped = (self.definitions)().unwrap_or_default();
+            shipped.iter().filter_map(nothings_of).collect()
+        });
+        all.get(kind.kind).cloned().unwrap_or_default()
+    }
+}
+
+fn nothings_of(shipped: &Shipped) -> Option<(String, Nothings)> {
+    let spec = &shipped.definition.spec;
+    let stored = spec.versions.iter().find(|version| version.storage)?;
+    let schema = stored.schema.as_ref()?.open_api_v3_schema.as_ref()?;
+    let schema = serde_json::to_value(schema).ok()?;
+    Some((spec.names.kind.clone(), Nothings::of(&schema)))
 }
 
 /// One step from a version to another.
 enum Step {
     Code(Convert),
-    Up(&'static [Field], Arc<Nothings>),
+    Up(&'static [Field], Nothings),
     Down(&'static [Field]),
 }
 
@@ -94,9 +126,10 @@ impl Way {
                 let steps = spoke.map(|spoke| (Step::Code(spoke.to_hub), Step::Code(spoke.from_hub)));
                 (conversion.kind, steps)
             }
-            Self::Tables(kind, nothings) => {
+            Self::Tables(kind, schemas) => {
                 let found = kind.versions.iter().find(|(name, _)| *name == version);
-                let steps = found.map(|(_, table)| (Step::Up(table, nothings.clone()), Step::Down(table)));
+                let steps =
+                    found.map(|(_, table)| (Step::Up(table, schemas.nothings(kind)), Step::Down(table)));
                 (kind.kind, steps)
             }
         };
@@ -122,7 +155,7 @@ impl Step {
         match (self, fields) {
             (Self::Code(convert), _) => return convert(object),
             (Self::Up(table, nothings), Some(fields)) => {
-                conversion::up(table, fields, around);
+                conversion::up(table, fields);
                 nothings.take_out(&mut object);
             }
             (Self::Down(table), Some(fields)) => conversion::down(table, fields, around),
@@ -158,29 +191,16 @@ impl Conversions {
         self.kinds.write().insert(key, Way::Code(conversion));
     }
 
-    /// Adds kinds that are converted by tables. `shipped` are the definitions of the kinds: what the schema of v1beta2 refuses
-    /// since it says nothing is left out on the way there.
-    pub fn add_tables(&self, kinds: &'static [conversion::Kind], shipped: &[Shipped]) {
+    /// Adds kinds that are converted by tables. `definitions` makes their definitions; it is called when the first object is
+    /// converted.
+    pub fn add_tables(&self, kinds: &'static [conversion::Kind], definitions: Definitions) {
+        let schemas = Arc::new(Schemas {
+            definitions,
+            nothings: OnceLock::new(),
+        });
         let mut all = self.kinds.write();
         for kind in kinds {
-            let nothings = shipped
-                .iter()
-                .find(|one| {
-                    one.definition.spec.group == kind.group && one.definition.spec.names.kind == kind.kind
-                })
-                .and_then(|one| {
-                    one.definition
-                        .spec
-                        .versions
-                        .iter()
-                        .find(|version| version.storage)
-                })
-                .and_then(|version| {
-                    serde_json::to_value(version.schema.as_ref()?.open_api_v3_schema.as_ref()?).ok()
-                })
-                .map(|schema| Nothings::of(&schema))
-                .unwrap_or_default();
-            let way = Way::Tables(kind, Arc::new(nothings));
+            let way = Way::Tables(kind, schemas.clone());
             all.insert((kind.group.to_owned(), kind.kind.to_owned()), way);
         }
     }

@@ -22,7 +22,7 @@ use seams::{Clock as _, SystemClock, SystemRandomness};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::providers::{self, InProcessAdmission};
+use crate::providers::{self, InProcessAdmission, InProcessConversion};
 
 /// How long the certificates of a quickstart are valid.
 const VALID_DAYS: u32 = 30;
@@ -42,7 +42,7 @@ impl Plane {
         // Another crate may have set it already, which is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let shutdown = CancellationToken::new();
-        let admission = InProcessAdmission::default();
+        let (admission, conversion) = (InProcessAdmission::default(), InProcessConversion::default());
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("cannot listen on {listen}"))?;
@@ -54,6 +54,7 @@ impl Plane {
         let accounts = ServiceAccounts::new(FreshKeys.generate(KeyAlgorithm::EcdsaP256)?.to_pem());
         let server = Server::builder()
             .admission(Arc::new(admission.clone()))
+            .converter(Arc::new(conversion.clone()))
             .authorization(Authorization::Rbac)
             .authentication(Authentication {
                 service_accounts: Some(accounts),
@@ -85,6 +86,7 @@ impl Plane {
             ),
         );
         admission.set(manager.admission());
+        conversion.set(manager.conversions());
         let manager = tokio::spawn(manager.run(shutdown.clone()));
         Ok(Self {
             server,

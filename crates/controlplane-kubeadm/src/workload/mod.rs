@@ -52,10 +52,7 @@ pub fn index_nodes(manager: &mut Manager) {
 /// The Nodes of the control plane by name.
 pub fn control_plane_nodes(workload: &WorkloadClient) -> BTreeMap<String, Arc<Node>> {
     let nodes = workload.store::<Node>().by_index(BY_ROLE, CONTROL_PLANE);
-    nodes
-        .into_iter()
-        .map(|node| (node.name_any(), node))
-        .collect()
+    nodes.into_iter().map(|node| (node.name_any(), node)).collect()
 }
 
 /// The Node of that name, whatever its labels.

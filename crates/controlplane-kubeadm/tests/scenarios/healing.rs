@@ -75,6 +75,7 @@ async fn a_machine_that_gets_well_by_itself_is_kept() {
         condition(&world.json::<Machine>(&name).await, "OwnerRemediated").1 == "CannotBeRemediated"
     })
     .await;
+    settle().await;
     assert_eq!(
         condition(&control_plane(&world).await, "Remediating").2,
         "* Machine ".to_owned()

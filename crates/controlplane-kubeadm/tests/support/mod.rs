@@ -570,6 +570,7 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn
     panic!("not within two minutes: {what}");
 }
 
+/// Longer than statuses are held back.
 pub async fn settle() {
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
 }

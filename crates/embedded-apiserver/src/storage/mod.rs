@@ -118,7 +118,10 @@ pub struct Batch {
 }
 
 /// Told once when a batch is durable, or why it is not. Dropping it tells that the engine has ended.
-pub struct Done(Option<Box<dyn FnOnce(Result<(), StorageError>) + Send>>);
+pub struct Done(Option<Told>);
+
+/// Hears whether the writes are safe.
+type Told = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
 
 impl Done {
     /// Calls `told` with the outcome.

@@ -2,6 +2,7 @@
 //! provider. Field docs are in the Go API of the same names; what is said here is what this provider does with them.
 
 mod common;
+pub mod conversion;
 mod dev_cluster;
 mod dev_cluster_template;
 mod dev_machine;

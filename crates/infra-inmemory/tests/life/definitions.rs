@@ -1,21 +1,11 @@
-//! Our definitions mean the same as upstream's, and the files in `deploy` are what the types say.
-//! `WRITE_CRDS=1 cargo test -p infra-inmemory --test life` rewrites the files.
+//! Our definitions mean the same as upstream's.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{io::Write, path::Path};
 
 use capi_api::crd::{self, parity::Allowance};
 
 /// Everything that may differ, and why.
 const ALLOWANCES: &[Allowance] = &[
-    Allowance {
-        definition: "*",
-        path: "versions.v1beta1",
-        why: "v1beta1 is served together with conversion, which is not built yet",
-    },
     Allowance {
         definition: "devmachinepools.infrastructure.cluster.x-k8s.io",
         path: "",
@@ -55,18 +45,4 @@ fn our_definitions_mean_the_same_as_upstreams() {
     );
     assert_eq!(report.unexplained.len(), 0, "differences are listed above");
     assert_eq!(report.unused, Vec::<&str>::new(), "allowances that nothing needs");
-}
-
-#[test]
-fn the_files_in_deploy_are_up_to_date() {
-    let deploy = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
-    for (path, text) in crd::render(&infra_inmemory::crds().unwrap()).unwrap() {
-        let file = deploy.join(&path);
-        if std::env::var_os("WRITE_CRDS").is_some() {
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(&file, &text).unwrap();
-        }
-        let on_disk = fs::read_to_string(file).unwrap_or_default();
-        assert!(on_disk == text, "deploy/{path} is out of date: run `make crds`");
-    }
 }

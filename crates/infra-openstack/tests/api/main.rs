@@ -1,4 +1,4 @@
-//! Tests of the kinds as a whole: against upstream's definitions, against the files in `deploy`, and with sample objects.
+//! Tests of the kinds as a whole: against upstream's definitions and with sample objects.
 
 #![allow(
     clippy::panic,
@@ -7,7 +7,6 @@
 )]
 
 mod conversion;
-mod files;
 mod generate;
 mod parity;
 mod samples;

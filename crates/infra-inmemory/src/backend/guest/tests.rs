@@ -435,5 +435,8 @@ fn the_kubelet_calls_the_machine_as_its_infrastructure_does() {
         kubernetes_version: Some("v1.35.0"),
     };
     let data = BootstrapData::parse(text.as_bytes(), None, host).unwrap();
-    assert_eq!(data.kubeadm.registration.provider_id.as_deref(), Some("cloud:///f00"));
+    assert_eq!(
+        data.kubeadm.registration.provider_id.as_deref(),
+        Some("cloud:///f00")
+    );
 }
