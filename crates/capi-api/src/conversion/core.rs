@@ -343,16 +343,20 @@ const CLUSTER_CLASS: &[Field] = &[
         "spec.controlPlane.machineInfrastructure.templateRef",
         TemplateReference,
     ),
-    Field("spec.controlPlane", "spec.controlPlane", Within(CLASS_MACHINES)),
+    Field(
+        "spec.controlPlane",
+        "spec.controlPlane",
+        Within(CLASS_CONTROL_PLANE),
+    ),
     Field(
         "spec.workers.machineDeployments",
         "spec.workers.machineDeployments",
-        Each(CLASS_MACHINES),
+        Each(CLASS_WORKERS),
     ),
     Field(
         "spec.workers.machinePools",
         "spec.workers.machinePools",
-        Each(CLASS_MACHINES),
+        Each(CLASS_WORKERS),
     ),
     Field("spec.patches", "spec.patches", Each(CLASS_PATCH)),
     Field("spec.variables", "spec.variables", Each(VARIABLE)),
@@ -360,8 +364,17 @@ const CLUSTER_CLASS: &[Field] = &[
     Field("status", "status", Within(OLD_STATUS)),
 ];
 
-/// Control plane, machine deployments and machine pools of a class.
-const CLASS_MACHINES: &[Field] = &[
+/// The control plane of a class.
+const CLASS_CONTROL_PLANE: &[Field] = &[
+    CLASS_MACHINES[0],
+    CLASS_MACHINES[1],
+    CLASS_MACHINES[2],
+    CLASS_MACHINES[3],
+    CLASS_MACHINES[4],
+];
+
+/// Machine deployments and machine pools of a class.
+const CLASS_WORKERS: &[Field] = &[
     Field("template.metadata", "metadata", Same),
     Field(
         "template.bootstrap.ref",
@@ -373,6 +386,22 @@ const CLASS_MACHINES: &[Field] = &[
         "infrastructure.templateRef",
         TemplateReference,
     ),
+    Field("strategy", "rollout.strategy", Same),
+    Field("strategy.rollingUpdate.deletePolicy", "deletion.order", Same),
+    Field(
+        "strategy.remediation.maxInFlight",
+        "healthCheck.remediation.maxInFlight",
+        Same,
+    ),
+    CLASS_MACHINES[0],
+    CLASS_MACHINES[1],
+    CLASS_MACHINES[2],
+    CLASS_MACHINES[3],
+    CLASS_MACHINES[4],
+];
+
+/// What machines of all sorts have in a class.
+const CLASS_MACHINES: [Field; 5] = [
     Field("namingStrategy", "naming", Same),
     Field("nodeDrainTimeout", "deletion.nodeDrainTimeoutSeconds", Seconds),
     Field(
@@ -386,13 +415,6 @@ const CLASS_MACHINES: &[Field] = &[
         Seconds,
     ),
     Field("machineHealthCheck", "healthCheck", Within(HEALTH_CHECK)),
-    Field("strategy", "rollout.strategy", Same),
-    Field("strategy.rollingUpdate.deletePolicy", "deletion.order", Same),
-    Field(
-        "strategy.remediation.maxInFlight",
-        "healthCheck.remediation.maxInFlight",
-        Same,
-    ),
 ];
 
 const CLASS_PATCH: &[Field] = &[

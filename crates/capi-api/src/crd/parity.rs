@@ -384,6 +384,6 @@ mod tests {
         upstream["spec"]["versions"][0]["additionalPrinterColumns"][0]["name"] = json!("Other");
         let found = compare(&ours, &upstream).unwrap();
         let paths: Vec<_> = found.iter().map(|one| one.path.as_str()).collect();
-        assert_eq!(paths, ["scope", "versions.v1beta2.columns.0.name"]);
+        assert_eq!(paths, ["scope", "versions.v1beta1.columns.0.name"]);
     }
 }

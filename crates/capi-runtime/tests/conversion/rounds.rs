@@ -189,5 +189,5 @@ fn is_reference(path: &str) -> bool {
     ["apiVersion", "namespace", "kind"]
         .iter()
         .any(|part| path.ends_with(&format!(".{part}")))
-        && path.to_lowercase().contains("ref")
+        && (path.to_lowercase().contains("ref") || path.contains(".remediationTemplate."))
 }
