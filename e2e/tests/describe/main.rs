@@ -107,7 +107,24 @@ fn anonymous(text: &str) -> String {
             out.push_str(word);
         }
     }
-    times(&out)
+    times(&tokens(&out))
+}
+
+/// The public part of bootstrap tokens is random too.
+fn tokens(text: &str) -> String {
+    let mut text = text.to_owned();
+    for marker in ["bootstrap token ", "bootstrap-token-"] {
+        let mut parts = text.split(marker);
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let id = part.bytes().take_while(u8::is_ascii_alphanumeric).count();
+            out.push_str(marker);
+            out.push_str(if id == 6 { "*" } else { &part[..id] });
+            out.push_str(&part[id..]);
+        }
+        text = out;
+    }
+    text
 }
 
 fn times(text: &str) -> String {
@@ -127,7 +144,8 @@ fn table(cases: &[Case], lines: &[Result<(String, String), String>]) -> String {
         "# What `capictl describe` says\n\n\
          For each thing that can be wrong, the cause that `capictl describe cluster` puts first, and what it says to do.\n\
          Written by `UPDATE_DOCS=1 cargo test -p e2e -p unify --test describe`, which brings each of them about; the same\n\
-         test fails when a line changes. `*` stands for the random end of a name, `TIME` for a time.\n\n\
+         test fails when a line changes. `*` stands for the random end of a name or a token, `TIME` for a\n\
+         time.\n\n\
          | what is wrong | what describe says | what to do |\n|---|---|---|\n",
     );
     for (case, line) in cases.iter().zip(lines) {
