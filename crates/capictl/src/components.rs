@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_others_need_is_installed_first() {
-        let mut kinds = vec![
+        let mut kinds = [
             "ValidatingWebhookConfiguration",
             "Deployment",
             "Service",

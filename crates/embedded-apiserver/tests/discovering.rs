@@ -89,7 +89,6 @@ async fn what_cannot_be_served_is_refused_with_a_status() {
     assert_eq!((code, &status["reason"]), (406, &json!("NotAcceptable")));
     let one = "/apis/example.dev/v1/namespaces/default/gadgets/a";
     let cases = [
-        ("GET", "/apis/nowhere.dev/v1/things", "", "", 404, "NotFound"),
         (
             "GET",
             "/api/v1/namespaces/default/pods/absent",
@@ -171,6 +170,9 @@ async fn what_cannot_be_served_is_refused_with_a_status() {
             "BadRequest",
         ),
     ];
+    // A path that leads nowhere is told as a line of text, as by kube-apiserver.
+    let nowhere = raw(&client, "GET", "/apis/nowhere.dev/v1/things", "", "").await;
+    assert_eq!(nowhere, (404, json!("404 page not found\n")));
     for (method, uri, content_type, body, code, reason) in cases {
         let (seen, status) = raw(&client, method, uri, content_type, body).await;
         assert_eq!(

@@ -78,10 +78,10 @@ pub fn cluster_rules(provider: &Provider, hooks: &Hooks) -> Vec<Rule> {
         _ => openstack(),
     };
     rules.push(allow("events.k8s.io", "events", "create"));
-    if provider.folder == "bootstrap-kubeadm" || provider.folder.starts_with("infra-") {
-        if let Some(rule) = rules.last_mut() {
-            rule.beyond = Some("reports only what goes wrong, and little does in the scenes");
-        }
+    if (provider.folder == "bootstrap-kubeadm" || provider.folder.starts_with("infra-"))
+        && let Some(rule) = rules.last_mut()
+    {
+        rule.beyond = Some("reports only what goes wrong, and little does in the scenes");
     }
     if hooks.any() {
         let names = provider.names();

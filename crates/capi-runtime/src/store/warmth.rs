@@ -22,10 +22,13 @@ pub(super) trait Packs: Send + Sync {
     fn pack(&self, key: &Key) -> Packing;
 }
 
+/// An object that is unpacked: the store that can pack it, and its key.
+type Unpacked = (Weak<dyn Packs>, Arc<Key>);
+
 /// The objects in use, those that came first in front.
 pub(crate) struct Warmth {
     limit: usize,
-    queue: Mutex<VecDeque<(Weak<dyn Packs>, Arc<Key>)>>,
+    queue: Mutex<VecDeque<Unpacked>>,
 }
 
 impl Default for Warmth {

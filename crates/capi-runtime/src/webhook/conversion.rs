@@ -249,9 +249,14 @@ impl Conversions {
             // What is kept and cannot be understood is of no use.
             && let Ok(lossy) = away(kept.clone()).and_then(&home)
         {
-            converted = restored(&kept, &lossy, &converted);
-            converted["apiVersion"] = desired.into();
-            converted["kind"] = kind.as_str().into();
+            let mut whole = restored(&kept, &lossy, &converted);
+            whole["apiVersion"] = desired.into();
+            whole["kind"] = kind.as_str().into();
+            // What was kept may only add what the other version does not see. A field that was kept for the sake of another one
+            // that is gone would be seen.
+            if lossy == converted || away(whole.clone())? == away(converted.clone())? {
+                converted = whole;
+            }
         }
         let complete = (to == way.hub() && !way.keeps_in_hub()) || away(converted.clone())? == object;
         if let Some(metadata) = metadata {

@@ -26,21 +26,34 @@ const REVISION: &str = "revision";
 /// Everything is in memory already; the database needs room for the pages it changes only.
 const CACHE: usize = 16 << 20;
 
-/// Opens a file, or creates it.
+/// Opens a file, or creates it. A new one is made under another name, which it changes when it is whole: what a crash leaves
+/// of it is never taken for somebody's data.
 pub(super) fn open_file(path: &Path) -> Result<Database, DatabaseError> {
-    let is_new = !path.exists();
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)?;
-    if is_new && let Some(directory) = path.parent() {
-        // The name of a new file must survive a power cut too.
+    let open = |path: &Path, fresh: bool| {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(fresh)
+            .truncate(fresh)
+            .mode(0o600)
+            .open(path)
+    };
+    let builder = || {
+        let mut builder = redb::Builder::new();
+        builder.set_cache_size(CACHE);
+        builder
+    };
+    if path.exists() {
+        return builder().create_file(open(path, false)?);
+    }
+    let new = path.with_added_extension("new");
+    let database = builder().create_file(open(&new, true)?)?;
+    std::fs::rename(&new, path)?;
+    if let Some(directory) = path.parent() {
+        // The name must survive a power cut too.
         std::fs::File::open(directory)?.sync_all()?;
     }
-    redb::Builder::new().set_cache_size(CACHE).create_file(file)
+    Ok(database)
 }
 
 /// What to tell about a failure.

@@ -73,6 +73,19 @@ async fn a_file_that_cannot_be_used_is_named_with_the_remedy() {
     );
 }
 
+#[tokio::test]
+async fn what_a_crash_left_of_a_new_file_is_nobodys_data() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("objects.redb");
+    std::fs::write(directory.path().join("objects.redb.new"), b"half a head").unwrap();
+    DiskStorage::open(&path).unwrap();
+    let left: Vec<_> = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["objects.redb"]);
+}
+
 #[test]
 fn a_read_only_file_system_is_told_as_such() {
     let refuse = || Err(std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem).into());

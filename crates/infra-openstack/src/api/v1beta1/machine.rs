@@ -51,6 +51,7 @@ pub fn template_from_hub(mut object: Value) -> Result<Value, String> {
 /// The spec of a machine, a template or a bastion. An id says more than a name.
 pub(super) fn spec_to_hub(spec: &mut Fields) {
     let (name, id) = (spec.remove("flavor"), spec.remove("flavorID"));
+    let id = id.filter(|id| *id != "");
     let flavor = match (id, name) {
         (Some(id), _) => Some(json!({ "id": id })),
         (None, name) => name.map(|name| json!({ "filter": { "name": name } })),
