@@ -2,6 +2,13 @@
 //!
 //! The real server is asked when `COMPACTION_KUBECONFIG` is set (`make conformance`); its etcd (`ENVTEST_ETCD`) is compacted, and
 //! it runs without its watch cache, which would go on telling what etcd has forgotten.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
 
 use embedded_apiserver::{DataDir, Server};
 use http_body_util::{BodyExt, Full};

@@ -2,6 +2,13 @@
 //! kubeconfigs and tokens stay valid, and watches go on where they were.
 //!
 //! `KILLS=20` kills more often (`make test-power`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

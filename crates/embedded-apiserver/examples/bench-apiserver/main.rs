@@ -4,6 +4,12 @@
 //! servers are measured: kube-apiserver with etcd, the embedded one with its objects on disk (each write synced), and the
 //! embedded one in memory. Ratios within one run count; times depend on what else the machine does.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that reports what it measures"
+)]
+
 mod client;
 mod fanout;
 mod lists;

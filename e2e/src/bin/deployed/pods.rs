@@ -1,7 +1,7 @@
 //! Follows the managers' pods and gives each a task that runs it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -71,10 +71,9 @@ pub async fn run(programs: &Path, state: &Path) -> anyhow::Result<()> {
                     if let Some(stop) = running.remove(&uid) {
                         stop.cancel();
                     }
-                } else if !running.contains_key(&uid) {
+                } else if let Entry::Vacant(place) = running.entry(uid) {
                     number += 1;
-                    let stop = CancellationToken::new();
-                    running.insert(uid, stop.clone());
+                    let stop = place.insert(CancellationToken::new()).clone();
                     tasks.spawn(pod::run(host.clone(), pod, number, stop));
                 }
             }

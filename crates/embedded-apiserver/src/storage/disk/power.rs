@@ -43,7 +43,7 @@ fn next_write(model: &Model, key: &str, chance: &dyn Randomness) -> Write {
         key: key.into(),
         expect: found.map_or(Expect::Absent, |object| Expect::Revision(object.revision)),
         value: json!({"metadata": {"namespace": namespace, "name": name}, "roll": roll, "data": "x".repeat(size as usize)}),
-        delete: found.is_some() && roll % 5 == 0,
+        delete: found.is_some() && roll.is_multiple_of(5),
     }
 }
 
