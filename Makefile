@@ -91,7 +91,8 @@ test-etcd: ## One suite on the imitation of etcd and on real etcd processes
 	PATH=$$(hack/envtest/build):$$PATH hack/count-skips $(CARGO) test -p e2e $(UNIFY) --test etcd
 
 conformance: build ## The embedded API server and the real one: one suite, a thousand broken requests, kubectl
-	hack/envtest/run sh -c 'CONFORMANCE_KUBECONFIG=$$KUBECONFIG $(CARGO) test -p embedded-apiserver $(UNIFY) --test conformance --test kubectl --test fuzz --test types && e2e/kubectl-parity'
+	hack/envtest/run sh -c 'CONFORMANCE_KUBECONFIG=$$KUBECONFIG $(CARGO) test -p embedded-apiserver $(UNIFY) --test conformance --test kubectl --test fuzz --test types'
+	hack/envtest/run e2e/kubectl-parity
 	ENVTEST_APISERVER_FLAGS=--watch-cache=false ENVTEST_CONTROLLERS=0 \
 	  hack/envtest/run sh -c 'COMPACTION_KUBECONFIG=$$KUBECONFIG exec $(CARGO) test -p embedded-apiserver $(UNIFY) --test compaction'
 

@@ -1,9 +1,11 @@
 //! The kinds of cluster.x-k8s.io.
 
+use serde_json::{Map, Value};
+
 use super::{Field, Kind, Rule};
 use Rule::{
-    Dropped, Each, FailureDomains, MachinePhase, New, NodeReference, Optional, Reference, Same, Seconds,
-    TemplateReference, Within,
+    Code, Dropped, Each, FailureDomains, MachinePhase, New, NodeReference, Optional, Reference, Same,
+    Seconds, TemplateReference, Within,
 };
 
 /// The kinds of the core provider.
@@ -151,6 +153,14 @@ const TOPOLOGY_MACHINES: &[Field] = &[
         Seconds,
     ),
     Field("machineHealthCheck", "healthCheck", Within(HEALTH_CHECK)),
+    Field(
+        "",
+        "",
+        Code {
+            up: rolling_unless_told,
+            down: nothing,
+        },
+    ),
     Field("strategy", "rollout.strategy", Same),
     Field("strategy.rollingUpdate.deletePolicy", "deletion.order", Same),
     Field(
@@ -253,6 +263,14 @@ const MACHINE_DEPLOYMENT: &[Field] = &[
         "spec.minReadySeconds",
         "spec.template.spec.minReadySeconds",
         Optional,
+    ),
+    Field(
+        "",
+        "",
+        Code {
+            up: spec_rolling_unless_told,
+            down: nothing,
+        },
     ),
     Field("spec.strategy", "spec.rollout.strategy", Same),
     Field(
@@ -386,6 +404,14 @@ const CLASS_WORKERS: &[Field] = &[
         "infrastructure.templateRef",
         TemplateReference,
     ),
+    Field(
+        "",
+        "",
+        Code {
+            up: rolling_unless_told,
+            down: nothing,
+        },
+    ),
     Field("strategy", "rollout.strategy", Same),
     Field("strategy.rollingUpdate.deletePolicy", "deletion.order", Same),
     Field(
@@ -433,3 +459,22 @@ const CLASS_PATCH: &[Field] = &[
 const VARIABLE: &[Field] = &[Field("metadata", "deprecatedV1Beta1Metadata", Same)];
 
 const STATUS_VARIABLE: &[Field] = &[Field("definitions", "definitions", Each(VARIABLE))];
+
+/// The older version could leave out the type of a strategy.
+fn rolling_unless_told(machines: &mut Map<String, Value>) {
+    let strategy = machines
+        .get_mut("rollout")
+        .and_then(|rollout| rollout.get_mut("strategy"))
+        .and_then(Value::as_object_mut);
+    if let Some(strategy) = strategy {
+        strategy.entry("type").or_insert("RollingUpdate".into());
+    }
+}
+
+fn spec_rolling_unless_told(deployment: &mut Map<String, Value>) {
+    if let Some(spec) = deployment.get_mut("spec").and_then(Value::as_object_mut) {
+        rolling_unless_told(spec);
+    }
+}
+
+fn nothing(_: &mut Map<String, Value>) {}
