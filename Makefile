@@ -29,6 +29,7 @@ sim: ## The simulations at length: 100 runs from one seed compared, 100 seeds, 5
 	SIM_CRASH=all $(CARGO) test -p e2e $(UNIFY) --test crash
 	SIM_SEEDS=5 $(CARGO) test -p e2e $(UNIFY) --test crash
 	SIM_CRASH=all $(CARGO) test -p capi-core $(UNIFY) --test crashes --test healing a_crash_after_any_write
+	CONVERSION_ROUND_TRIPS=10000 $(CARGO) test -p capi-runtime -p infra-openstack $(UNIFY) --test conversion --test api conver
 
 crds: ## Writes what is generated of deploy/: definitions, webhook configurations, permissions, Deployments
 	$(CARGO) build -p e2e --bin crdgen $(UNIFY)
@@ -46,6 +47,7 @@ test-envtest: build ## On the real kube-apiserver, each provider its own process
 	hack/envtest/run e2e/real-apiserver
 	hack/envtest/run e2e/real-apiserver --kill
 	hack/envtest/run e2e/real-apiserver whole-life upgrade heal
+	hack/envtest/run e2e/real-apiserver run e2e/older-version
 
 test-envtest-all: build ## The whole life of a highly available cluster on the real kube-apiserver: every scene of e2e/whole-life, two of them with kills
 	hack/envtest/run e2e/real-apiserver whole-life
