@@ -25,7 +25,7 @@ lint: ## Formatting, clippy and documentation, warnings are errors
 sim: ## The simulations at length: 100 runs from one seed compared, 100 seeds, 50 storms, a restart after every single write
 	SIM_SEEDS=1 SIM_RUNS=100 $(CARGO) test -p e2e $(UNIFY) --test simulation one_seed
 	SIM_SEEDS=100 $(CARGO) test -p e2e $(UNIFY) --test simulation one_seed
-	SIM_SEEDS=50 $(CARGO) test -p e2e $(UNIFY) --test transport -- --include-ignored
+	SIM_SEEDS=50 $(CARGO) test -p e2e $(UNIFY) --test transport
 	SIM_CRASH=all $(CARGO) test -p e2e $(UNIFY) --test crash
 	SIM_SEEDS=5 $(CARGO) test -p e2e $(UNIFY) --test crash
 	SIM_CRASH=all $(CARGO) test -p capi-core $(UNIFY) --test crashes --test healing a_crash_after_any_write

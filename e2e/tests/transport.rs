@@ -177,13 +177,11 @@ fn all_of_it_at_once_does_no_harm() {
 }
 
 #[test]
-#[ignore = "minutes long, and not yet seen green: part of make sim"]
 fn machines_are_replaced_and_upgraded_while_all_of_it_happens() {
     same_end("storm over three control-plane machines", healed, Rates::storm());
 }
 
 #[test]
-#[ignore = "minutes long, and not yet seen green: part of make sim"]
 fn machines_are_replaced_and_upgraded_over_refused_slow_and_cut_port_forwards() {
     same_end(
         "tunnels",
