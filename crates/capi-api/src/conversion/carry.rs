@@ -129,7 +129,7 @@ fn take(object: &mut Map<String, Value>, path: &str) -> Option<Value> {
 }
 
 /// Puts a value in; objects are made on the way, and an object joins one that is there.
-fn put(object: &mut Map<String, Value>, path: &str, value: Value) {
+pub(super) fn put(object: &mut Map<String, Value>, path: &str, value: Value) {
     match path.split_once('.') {
         None => match (object.get_mut(path).and_then(Value::as_object_mut), value) {
             (Some(present), Value::Object(more)) => present.extend(more),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Field, Kind, Rule};
+use super::{Field, Kind, Rule, cluster_class::CLUSTER_CLASS};
 use Rule::{
     Code, Dropped, Each, FailureDomains, MachinePhase, New, NodeReference, Optional, Reference, Same,
     Seconds, TemplateReference, Within,
@@ -51,9 +51,35 @@ pub const OLD_STATUS: &[Field] = &[
     Field("", "deprecated", New),
 ];
 
-const MACHINE_SPEC: &[Field] = &[
-    Field("bootstrap.configRef", "bootstrap.configRef", Reference),
-    Field("infrastructureRef", "infrastructureRef", Reference),
+/// The same where machines are counted. The counters of the older version were about Nodes, those of v1beta2 are about
+/// conditions; the former live on for a while.
+pub(super) const COUNTING_STATUS: &[Field] = &[
+    OLD_STATUS[0],
+    OLD_STATUS[1],
+    OLD_STATUS[2],
+    OLD_STATUS[3],
+    OLD_STATUS[4],
+    OLD_STATUS[5],
+    Field("readyReplicas", "deprecated.v1beta1.readyReplicas", Same),
+    Field("availableReplicas", "deprecated.v1beta1.availableReplicas", Same),
+    Field(
+        "unavailableReplicas",
+        "deprecated.v1beta1.unavailableReplicas",
+        Same,
+    ),
+    Field("updatedReplicas", "deprecated.v1beta1.updatedReplicas", Same),
+    Field(
+        "fullyLabeledReplicas",
+        "deprecated.v1beta1.fullyLabeledReplicas",
+        Same,
+    ),
+    Field("v1beta2.readyReplicas", "readyReplicas", Same),
+    Field("v1beta2.availableReplicas", "availableReplicas", Same),
+    Field("v1beta2.upToDateReplicas", "upToDateReplicas", Same),
+];
+
+/// How long the deletion of a machine may take.
+pub(super) const DELETION: [Field; 3] = [
     Field("nodeDrainTimeout", "deletion.nodeDrainTimeoutSeconds", Seconds),
     Field(
         "nodeVolumeDetachTimeout",
@@ -65,32 +91,20 @@ const MACHINE_SPEC: &[Field] = &[
         "deletion.nodeDeletionTimeoutSeconds",
         Seconds,
     ),
+];
+
+const MACHINE_SPEC: &[Field] = &[
+    Field("bootstrap.configRef", "bootstrap.configRef", Reference),
+    Field("infrastructureRef", "infrastructureRef", Reference),
+    DELETION[0],
+    DELETION[1],
+    DELETION[2],
     Field("", "minReadySeconds", New),
 ];
 
 const TIMEOUT: &[Field] = &[Field("timeout", "timeoutSeconds", Seconds)];
 
 const DEFINITION_FROM: &[Field] = &[Field("definitionFrom", "", Dropped)];
-
-/// Status counters that were about Nodes and are about conditions now; what the older version called them went on.
-const COUNTERS: [Field; 4] = [
-    Field(
-        "status.readyReplicas",
-        "status.deprecated.v1beta1.readyReplicas",
-        Same,
-    ),
-    Field(
-        "status.availableReplicas",
-        "status.deprecated.v1beta1.availableReplicas",
-        Same,
-    ),
-    Field("status.v1beta2.readyReplicas", "status.readyReplicas", Same),
-    Field(
-        "status.v1beta2.availableReplicas",
-        "status.availableReplicas",
-        Same,
-    ),
-];
 
 const CLUSTER: &[Field] = &[
     Field("spec.paused", "spec.paused", Optional),
@@ -141,17 +155,9 @@ const CLUSTER: &[Field] = &[
 
 /// Control plane, machine deployments and machine pools of a topology.
 const TOPOLOGY_MACHINES: &[Field] = &[
-    Field("nodeDrainTimeout", "deletion.nodeDrainTimeoutSeconds", Seconds),
-    Field(
-        "nodeVolumeDetachTimeout",
-        "deletion.nodeVolumeDetachTimeoutSeconds",
-        Seconds,
-    ),
-    Field(
-        "nodeDeletionTimeout",
-        "deletion.nodeDeletionTimeoutSeconds",
-        Seconds,
-    ),
+    DELETION[0],
+    DELETION[1],
+    DELETION[2],
     Field("machineHealthCheck", "healthCheck", Within(HEALTH_CHECK)),
     Field(
         "",
@@ -175,7 +181,7 @@ const TOPOLOGY_MACHINES: &[Field] = &[
     ),
 ];
 
-const HEALTH_CHECK: &[Field] = &[
+pub(super) const HEALTH_CHECK: &[Field] = &[
     Field("enable", "enabled", Same),
     Field(
         "maxUnhealthy",
@@ -244,17 +250,7 @@ const MACHINE_SET: &[Field] = &[
         "spec.machineNaming.template",
         Same,
     ),
-    COUNTERS[0],
-    COUNTERS[1],
-    COUNTERS[2],
-    COUNTERS[3],
-    Field(
-        "status.fullyLabeledReplicas",
-        "status.deprecated.v1beta1.fullyLabeledReplicas",
-        Same,
-    ),
-    Field("status.v1beta2.upToDateReplicas", "status.upToDateReplicas", Same),
-    Field("status", "status", Within(OLD_STATUS)),
+    Field("status", "status", Within(COUNTING_STATUS)),
 ];
 
 const MACHINE_DEPLOYMENT: &[Field] = &[
@@ -291,22 +287,7 @@ const MACHINE_DEPLOYMENT: &[Field] = &[
     ),
     Field("spec.progressDeadlineSeconds", "", Dropped),
     Field("spec.revisionHistoryLimit", "", Dropped),
-    COUNTERS[0],
-    COUNTERS[1],
-    COUNTERS[2],
-    COUNTERS[3],
-    Field(
-        "status.updatedReplicas",
-        "status.deprecated.v1beta1.updatedReplicas",
-        Same,
-    ),
-    Field(
-        "status.unavailableReplicas",
-        "status.deprecated.v1beta1.unavailableReplicas",
-        Same,
-    ),
-    Field("status.v1beta2.upToDateReplicas", "status.upToDateReplicas", Same),
-    Field("status", "status", Within(OLD_STATUS)),
+    Field("status", "status", Within(COUNTING_STATUS)),
 ];
 
 const MACHINE_POOL: &[Field] = &[
@@ -316,7 +297,6 @@ const MACHINE_POOL: &[Field] = &[
         "spec.template.spec.minReadySeconds",
         Optional,
     ),
-    Field("status.nodeRefs", "status.nodeRefs", Same),
     Field(
         "status.bootstrapReady",
         "status.initialization.bootstrapDataSecretCreated",
@@ -327,141 +307,11 @@ const MACHINE_POOL: &[Field] = &[
         "status.initialization.infrastructureProvisioned",
         Optional,
     ),
-    COUNTERS[0],
-    COUNTERS[1],
-    COUNTERS[2],
-    COUNTERS[3],
-    Field(
-        "status.unavailableReplicas",
-        "status.deprecated.v1beta1.unavailableReplicas",
-        Same,
-    ),
-    Field("status.v1beta2.upToDateReplicas", "status.upToDateReplicas", Same),
-    Field("status", "status", Within(OLD_STATUS)),
+    Field("status", "status", Within(COUNTING_STATUS)),
 ];
-
-const CLUSTER_CLASS: &[Field] = &[
-    Field(
-        "spec.infrastructure.ref",
-        "spec.infrastructure.templateRef",
-        TemplateReference,
-    ),
-    Field(
-        "spec.infrastructureNamingStrategy",
-        "spec.infrastructure.naming",
-        Same,
-    ),
-    Field(
-        "spec.controlPlane.ref",
-        "spec.controlPlane.templateRef",
-        TemplateReference,
-    ),
-    Field(
-        "spec.controlPlane.machineInfrastructure.ref",
-        "spec.controlPlane.machineInfrastructure.templateRef",
-        TemplateReference,
-    ),
-    Field(
-        "spec.controlPlane",
-        "spec.controlPlane",
-        Within(CLASS_CONTROL_PLANE),
-    ),
-    Field(
-        "spec.workers.machineDeployments",
-        "spec.workers.machineDeployments",
-        Each(CLASS_WORKERS),
-    ),
-    Field(
-        "spec.workers.machinePools",
-        "spec.workers.machinePools",
-        Each(CLASS_WORKERS),
-    ),
-    Field("spec.patches", "spec.patches", Each(CLASS_PATCH)),
-    Field("spec.variables", "spec.variables", Each(VARIABLE)),
-    Field("status.variables", "status.variables", Each(STATUS_VARIABLE)),
-    Field("status", "status", Within(OLD_STATUS)),
-];
-
-/// The control plane of a class.
-const CLASS_CONTROL_PLANE: &[Field] = &[
-    CLASS_MACHINES[0],
-    CLASS_MACHINES[1],
-    CLASS_MACHINES[2],
-    CLASS_MACHINES[3],
-    CLASS_MACHINES[4],
-];
-
-/// Machine deployments and machine pools of a class.
-const CLASS_WORKERS: &[Field] = &[
-    Field("template.metadata", "metadata", Same),
-    Field(
-        "template.bootstrap.ref",
-        "bootstrap.templateRef",
-        TemplateReference,
-    ),
-    Field(
-        "template.infrastructure.ref",
-        "infrastructure.templateRef",
-        TemplateReference,
-    ),
-    Field(
-        "",
-        "",
-        Code {
-            up: rolling_unless_told,
-            down: nothing,
-        },
-    ),
-    Field("strategy", "rollout.strategy", Same),
-    Field("strategy.rollingUpdate.deletePolicy", "deletion.order", Same),
-    Field(
-        "strategy.remediation.maxInFlight",
-        "healthCheck.remediation.maxInFlight",
-        Same,
-    ),
-    CLASS_MACHINES[0],
-    CLASS_MACHINES[1],
-    CLASS_MACHINES[2],
-    CLASS_MACHINES[3],
-    CLASS_MACHINES[4],
-];
-
-/// What machines of all sorts have in a class.
-const CLASS_MACHINES: [Field; 5] = [
-    Field("namingStrategy", "naming", Same),
-    Field("nodeDrainTimeout", "deletion.nodeDrainTimeoutSeconds", Seconds),
-    Field(
-        "nodeVolumeDetachTimeout",
-        "deletion.nodeVolumeDetachTimeoutSeconds",
-        Seconds,
-    ),
-    Field(
-        "nodeDeletionTimeout",
-        "deletion.nodeDeletionTimeoutSeconds",
-        Seconds,
-    ),
-    Field("machineHealthCheck", "healthCheck", Within(HEALTH_CHECK)),
-];
-
-const CLASS_PATCH: &[Field] = &[
-    Field(
-        "external.generateExtension",
-        "external.generatePatchesExtension",
-        Same,
-    ),
-    Field(
-        "external.validateExtension",
-        "external.validateTopologyExtension",
-        Same,
-    ),
-];
-
-const VARIABLE: &[Field] = &[Field("metadata", "deprecatedV1Beta1Metadata", Same)];
-
-const STATUS_VARIABLE: &[Field] = &[Field("definitions", "definitions", Each(VARIABLE))];
 
 /// The older version could leave out the type of a strategy.
-fn rolling_unless_told(machines: &mut Map<String, Value>) {
+pub(super) fn rolling_unless_told(machines: &mut Map<String, Value>) {
     let strategy = machines
         .get_mut("rollout")
         .and_then(|rollout| rollout.get_mut("strategy"))
@@ -477,4 +327,4 @@ fn spec_rolling_unless_told(deployment: &mut Map<String, Value>) {
     }
 }
 
-fn nothing(_: &mut Map<String, Value>) {}
+pub(super) fn nothing(_: &mut Map<String, Value>) {}

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Field, Kind, OLD_STATUS, Rule};
+use super::{Field, Kind, OLD_STATUS, Rule, carry::put, core::COUNTING_STATUS};
 use Rule::{Arguments, Code, Dropped, Each, New, Optional, Reference, Same, Seconds, Within};
 
 /// The kinds of the kubeadm bootstrap provider.
@@ -141,40 +141,36 @@ const JOIN: &[Field] = &[
     Field("", "timeouts", New),
 ];
 
-const HEALTH_CHECK_TIMEOUT: &str = "controlPlaneComponentHealthCheckSeconds";
+const HEALTH_CHECK_TIMEOUT: &str = "timeouts.controlPlaneComponentHealthCheckSeconds";
 
 /// The one timeout of the older version holds for joining too.
 fn timeout_also_for_joining(spec: &mut Map<String, Value>) {
-    let Some(timeout) = spec
-        .get("initConfiguration")
-        .map(|init| &init["timeouts"][HEALTH_CHECK_TIMEOUT])
-        .filter(|timeout| !timeout.is_null())
-        .cloned()
-    else {
-        return;
-    };
-    let join = spec
-        .entry("joinConfiguration")
-        .or_insert_with(|| Value::Object(Map::new()));
-    join["timeouts"][HEALTH_CHECK_TIMEOUT] = timeout;
+    if let Some(timeout) = health_check_timeout(spec, "initConfiguration") {
+        put(
+            spec,
+            &format!("joinConfiguration.{HEALTH_CHECK_TIMEOUT}"),
+            timeout,
+        );
+    }
 }
 
 /// Where only joining has the timeout, it is the one that the older version shows.
 fn timeout_of_joining(spec: &mut Map<String, Value>) {
-    let timeout = |of: &str| {
-        spec.get(of)
-            .map(|part| part["timeouts"][HEALTH_CHECK_TIMEOUT].clone())
-            .filter(|timeout| !timeout.is_null())
-    };
-    if timeout("initConfiguration").is_some() {
-        return;
+    if health_check_timeout(spec, "initConfiguration").is_none()
+        && let Some(timeout) = health_check_timeout(spec, "joinConfiguration")
+    {
+        put(
+            spec,
+            &format!("initConfiguration.{HEALTH_CHECK_TIMEOUT}"),
+            timeout,
+        );
     }
-    if let Some(timeout) = timeout("joinConfiguration") {
-        let init = spec
-            .entry("initConfiguration")
-            .or_insert_with(|| Value::Object(Map::new()));
-        init["timeouts"][HEALTH_CHECK_TIMEOUT] = timeout;
-    }
+}
+
+fn health_check_timeout(spec: &Map<String, Value>, of: &str) -> Option<Value> {
+    let part = spec.get(of)?;
+    let timeout = &part["timeouts"]["controlPlaneComponentHealthCheckSeconds"];
+    (!timeout.is_null()).then(|| timeout.clone())
 }
 
 const PLANE: &[Field] = &[
@@ -189,30 +185,7 @@ const PLANE: &[Field] = &[
         "status.lastRemediation.time",
         Same,
     ),
-    Field(
-        "status.updatedReplicas",
-        "status.deprecated.v1beta1.updatedReplicas",
-        Same,
-    ),
-    Field(
-        "status.unavailableReplicas",
-        "status.deprecated.v1beta1.unavailableReplicas",
-        Same,
-    ),
-    Field(
-        "status.readyReplicas",
-        "status.deprecated.v1beta1.readyReplicas",
-        Same,
-    ),
-    Field("status.v1beta2.readyReplicas", "status.readyReplicas", Same),
-    Field(
-        "status.v1beta2.availableReplicas",
-        "status.availableReplicas",
-        Same,
-    ),
-    Field("status.v1beta2.upToDateReplicas", "status.upToDateReplicas", Same),
-    Field("status.ready", "status.ready", Same),
-    Field("status", "status", Within(OLD_STATUS)),
+    Field("status", "status", Within(COUNTING_STATUS)),
     Field(
         "",
         "",
@@ -225,14 +198,9 @@ const PLANE: &[Field] = &[
 
 /// The older version called a control plane ready that had a ready machine.
 fn tell_ready(plane: &mut Map<String, Value>) {
-    let Some(status) = plane.get_mut("status") else {
-        return;
-    };
-    if status["deprecated"]["v1beta1"]["readyReplicas"].as_i64() > Some(0) {
-        status["ready"] = true.into();
-    } else if let Some(status) = status.as_object_mut() {
-        // Indexing made what it did not find.
-        status.retain(|_, value| !value.is_null());
+    let ready = |status: &Value| status["deprecated"]["v1beta1"]["readyReplicas"].as_i64() > Some(0);
+    if plane.get("status").is_some_and(ready) {
+        put(plane, "status.ready", true.into());
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod addons;
 mod carry;
+mod cluster_class;
 mod core;
 mod kubeadm;
 mod nothing;

@@ -1,22 +1,26 @@
 //! Conversion of objects between the versions of their kind, as functions and as the answer to a ConversionReview.
 //!
 //! A provider says for each kind how a version becomes the stored one and back: by plain functions on JSON
-//! ([`Conversion`]) or by tables ([`capi_api::conversion`]), which may lose what the other version cannot say. What they lose is kept in the annotation
-//! `cluster.x-k8s.io/conversion-data`, the whole object of the version it came from, and put back on the way home: only
-//! what is lost and only where nobody changed anything since, so that an old annotation never undoes a newer write.
+//! ([`Conversion`]) or by tables ([`capi_api::conversion`]), which may lose what the other version cannot say. What they lose
+//! is kept in the annotation `cluster.x-k8s.io/conversion-data`, the whole object of the version it came from, and put back
+//! on the way home: only what is lost and only where nobody changed anything since, so that an old annotation never undoes
+//! a newer write.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
-};
+mod restore;
+mod way;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use capi_api::{
     annotations::CONVERSION_DATA,
-    conversion::{self, Around, Field, Nothings},
-    crd::{self, Shipped},
+    conversion::{self, Around},
 };
 use parking_lot::RwLock;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use restore::restored;
+pub use way::Definitions;
+use way::{Schemas, Way, along};
 
 /// Turns an object of one version into one of another; `apiVersion` and `metadata` are taken care of by the caller.
 pub type Convert = fn(Value) -> Result<Value, String>;
@@ -54,117 +58,6 @@ impl Conversion {
     }
 }
 
-/// How the objects of a kind are converted.
-#[derive(Clone, Debug)]
-enum Way {
-    Code(Conversion),
-    Tables(&'static conversion::Kind, Arc<Schemas>),
-}
-
-/// Makes the definitions of a provider's kinds.
-pub type Definitions = fn() -> Result<Vec<Shipped>, crd::Error>;
-
-/// What the schemas of v1beta2 say about values that say nothing; read once, when they are needed.
-#[derive(Debug)]
-struct Schemas {
-    definitions: Definitions,
-    nothings: OnceLock<BTreeMap<String, Nothings>>,
-}
-
-impl Schemas {
-    fn nothings(&self, kind: &conversion::Kind) -> Nothings {
-        let all = self.nothings.get_or_init(|| {
-            // That a provider's definitions can be made is tested; without them the conversion is less tidy.
-            let shipped = (self.definitions)().unwrap_or_default();
-            shipped.iter().filter_map(nothings_of).collect()
-        });
-        all.get(kind.kind).cloned().unwrap_or_default()
-    }
-}
-
-fn nothings_of(shipped: &Shipped) -> Option<(String, Nothings)> {
-    let spec = &shipped.definition.spec;
-    let stored = spec.versions.iter().find(|version| version.storage)?;
-    let schema = stored.schema.as_ref()?.open_api_v3_schema.as_ref()?;
-    let schema = serde_json::to_value(schema).ok()?;
-    Some((spec.names.kind.clone(), Nothings::of(&schema)))
-}
-
-/// One step from a version to another.
-enum Step {
-    Code(Convert),
-    Up(&'static [Field], Nothings),
-    Down(&'static [Field]),
-}
-
-impl Way {
-    fn definition(&self) -> String {
-        match self {
-            Self::Code(conversion) => conversion.definition(),
-            Self::Tables(kind, _) => format!("{}.{}", kind.plural, kind.group),
-        }
-    }
-
-    fn hub(&self) -> &str {
-        match self {
-            Self::Code(conversion) => conversion.hub,
-            Self::Tables(..) => "v1beta2",
-        }
-    }
-
-    /// Whether what the stored version has no word for is kept in stored objects too. Cluster API's own kinds never did,
-    /// and their stored objects stay free of it.
-    fn keeps_in_hub(&self) -> bool {
-        matches!(self, Self::Code(_))
-    }
-
-    /// The steps to the stored version and from it.
-    fn spoke(&self, version: &str) -> Result<(Step, Step), String> {
-        let (kind, found) = match self {
-            Self::Code(conversion) => {
-                let spoke = conversion.spokes.iter().find(|spoke| spoke.version == version);
-                let steps = spoke.map(|spoke| (Step::Code(spoke.to_hub), Step::Code(spoke.from_hub)));
-                (conversion.kind, steps)
-            }
-            Self::Tables(kind, schemas) => {
-                let found = kind.versions.iter().find(|(name, _)| *name == version);
-                let steps =
-                    found.map(|(_, table)| (Step::Up(table, schemas.nothings(kind)), Step::Down(table)));
-                (kind.kind, steps)
-            }
-        };
-        found.ok_or_else(|| format!("{kind} has no version {version}"))
-    }
-
-    /// The steps that lead from one version to another, through the stored one.
-    fn path(&self, from: &str, to: &str) -> Result<Vec<Step>, String> {
-        let mut path = Vec::new();
-        if from != self.hub() {
-            path.push(self.spoke(from)?.0);
-        }
-        if to != self.hub() {
-            path.push(self.spoke(to)?.1);
-        }
-        Ok(path)
-    }
-}
-
-impl Step {
-    fn take(&self, mut object: Value, around: &Around<'_>) -> Result<Value, String> {
-        let fields = object.as_object_mut();
-        match (self, fields) {
-            (Self::Code(convert), _) => return convert(object),
-            (Self::Up(table, nothings), Some(fields)) => {
-                conversion::up(table, fields);
-                nothings.take_out(&mut object);
-            }
-            (Self::Down(table), Some(fields)) => conversion::down(table, fields, around),
-            (_, None) => return Err("an object is wanted".to_owned()),
-        }
-        Ok(object)
-    }
-}
-
 /// Tells the version of a kind (group, kind) that its provider serves for the contract.
 type Lookup = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
 
@@ -194,10 +87,7 @@ impl Conversions {
     /// Adds kinds that are converted by tables. `definitions` makes their definitions; it is called when the first object is
     /// converted.
     pub fn add_tables(&self, kinds: &'static [conversion::Kind], definitions: Definitions) {
-        let schemas = Arc::new(Schemas {
-            definitions,
-            nothings: OnceLock::new(),
-        });
+        let schemas = Arc::new(Schemas::of(definitions));
         let mut all = self.kinds.write();
         for kind in kinds {
             let way = Way::Tables(kind, schemas.clone());
@@ -222,6 +112,7 @@ impl Conversions {
         if present == desired {
             return Ok(object);
         }
+        check(&object)?;
         let (group, from) = present.split_once('/').unwrap_or(("", &present));
         let (of_desired, to) = desired.split_once('/').unwrap_or(("", desired));
         if group != of_desired {
@@ -289,22 +180,25 @@ impl Conversions {
     }
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+/// Anybody can call the webhook: what is no object is refused before anything relies on it.
+fn check(object: &Value) -> Result<(), String> {
+    let metadata = &object["metadata"];
+    for (name, part) in [
+        ("metadata", metadata),
+        ("metadata.annotations", &metadata["annotations"]),
+    ] {
+        if !part.is_object() && !part.is_null() {
+            return Err(format!("{name} is {part}, not an object"));
+        }
+    }
+    match object.is_object() {
+        true => Ok(()),
+        false => Err("an object is wanted".to_owned()),
+    }
 }
 
-fn along<'a>(
-    api_version: &'a str,
-    path: &'a [Step],
-    around: &'a Around<'a>,
-) -> impl Fn(Value) -> Result<Value, String> + 'a {
-    move |mut object| {
-        for step in path {
-            object = step.take(object, around)?;
-        }
-        object["apiVersion"] = api_version.into();
-        Ok(object)
-    }
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// Takes the annotation off an object, and reads it.
@@ -318,50 +212,6 @@ fn take_kept(object: &mut Value) -> Option<Value> {
     let mut kept: Value = serde_json::from_str(kept.as_str()?).ok()?;
     kept.as_object_mut()?.remove("metadata");
     Some(kept)
-}
-
-/// `converted` with what the way loses. `kept` is the object as it was in this version, `lossy` what comes back of it
-/// when it goes the way and returns: where that is what came now, nobody changed anything, and what was kept is right.
-fn restored(kept: &Value, lossy: &Value, converted: &Value) -> Value {
-    if lossy == converted {
-        return kept.clone();
-    }
-    match (kept, lossy, converted) {
-        (Value::Object(kept), Value::Object(lossy), Value::Object(converted)) => {
-            let mut fields = Map::new();
-            let further = kept.keys().filter(|key| !converted.contains_key(*key));
-            for key in converted.keys().chain(further) {
-                let field = match (kept.get(key), lossy.get(key), converted.get(key)) {
-                    (kept, lossy, converted) if lossy == converted => kept.cloned(),
-                    (Some(kept), Some(lossy), Some(converted)) => Some(restored(kept, lossy, converted)),
-                    (_, _, converted) => converted.cloned(),
-                };
-                fields.extend(field.map(|field| (key.clone(), field)));
-            }
-            Value::Object(fields)
-        }
-        (Value::Array(kept), Value::Array(lossy), Value::Array(converted)) if kept.len() == lossy.len() => {
-            let item = |(index, item): (usize, &Value)| match counterpart(lossy, converted, index, item) {
-                Some(at) => restored(&kept[at], &lossy[at], item),
-                None => item.clone(),
-            };
-            converted.iter().enumerate().map(item).collect()
-        }
-        _ => converted.clone(),
-    }
-}
-
-/// Which of the former items an item is: the same one, one of that name, or the one in its place.
-fn counterpart(former: &[Value], present: &[Value], index: usize, item: &Value) -> Option<usize> {
-    if let Some(same) = former.iter().position(|former| former == item) {
-        return Some(same);
-    }
-    for key in ["name", "type", "key", "id"] {
-        if item[key].is_string() {
-            return former.iter().position(|former| former[key] == item[key]);
-        }
-    }
-    (former.len() == present.len() && !former.is_empty()).then_some(index)
 }
 
 #[cfg(test)]
@@ -447,17 +297,6 @@ mod tests {
     }
 
     #[test]
-    fn items_are_known_by_name_or_place() {
-        let kept = json!([{ "name": "a", "lost": 1 }, { "name": "b", "lost": 2 }]);
-        let lossy = json!([{ "name": "a" }, { "name": "b" }]);
-        let converted = json!([{ "name": "b" }, { "name": "c" }, { "name": "a", "more": true }]);
-        assert_eq!(
-            restored(&kept, &lossy, &converted),
-            json!([{ "name": "b", "lost": 2 }, { "name": "c" }, { "name": "a", "more": true, "lost": 1 }])
-        );
-    }
-
-    #[test]
     fn reviews_are_answered_whole_or_not_at_all() {
         let review = |objects: Value| {
             conversions().review(
@@ -473,5 +312,17 @@ mod tests {
         assert_eq!(bad["response"]["result"]["status"], "Failure");
         assert_eq!(bad["response"]["result"]["message"], "Lamp has no version older");
         assert!(bad["response"]["convertedObjects"].is_null());
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        let mut odd = lamp("old", json!({}));
+        odd["metadata"] = "mine".into();
+        let refused = conversions().convert(odd, "g/new").unwrap_err();
+        assert_eq!(refused, "metadata is \"mine\", not an object");
+        let mut odd = lamp("old", json!({}));
+        odd["metadata"]["annotations"] = json!([1]);
+        assert!(conversions().convert(odd, "g/new").is_err());
+        assert!(conversions().convert(json!("lamp"), "g/new").is_err());
     }
 }
