@@ -68,10 +68,8 @@ impl PortForward for ToPods {
             .strip_prefix(API_SERVER)
             .and_then(|rest| rest.strip_prefix('-'))
         {
-            if !shared.runs_api_server(node) {
-                return Err(refused());
-            }
-            let (config, server) = shared.tls().zip(shared.server()).ok_or_else(refused)?;
+            let config = shared.api_server_tls(node);
+            let (config, server) = config.zip(shared.server()).ok_or_else(refused)?;
             tokio::spawn(async move {
                 let Ok(stream) = TlsAcceptor::from(config).accept(far).await else {
                     return;

@@ -69,14 +69,16 @@ pub struct Issuance<'a> {
 }
 
 impl Identity {
-    /// The API server of a cluster, reached at `host`.
+    /// The API server on a node, of a cluster that is reached at `host`.
     pub fn api_server(
         authority: &AuthorityFiles,
+        node: &str,
         host: &str,
         issuance: &Issuance<'_>,
     ) -> Result<Self, Error> {
         let names = [
             "localhost",
+            node,
             "kubernetes",
             "kubernetes.default",
             "kubernetes.default.svc",
@@ -306,7 +308,7 @@ mod tests {
             now: now(),
         };
         let clock: SharedClock = Arc::new(Fixed(now()));
-        let identity = Identity::api_server(&files, "10.0.0.1", &issuance).unwrap();
+        let identity = Identity::api_server(&files, "n1", "10.0.0.1", &issuance).unwrap();
         let config = identity.server_config(&clock).unwrap();
         assert!(
             Arc::ptr_eq(&config, &identity.server_config(&clock).unwrap()),

@@ -8,6 +8,7 @@
     reason = "helpers of tests may fail loudly"
 )]
 
+mod certificates;
 mod definitions;
 mod faults;
 mod simulated;

@@ -4,22 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use capi_api::core::v1beta2::Machine;
 use capi_runtime::{WorkloadConnection, WorkloadConnector, workload::ConnectError};
-use cluster_pki::{CertificateRequest, KeyAlgorithm, Kubeconfig, PooledKeys, Validity};
+use cluster_pki::{Kubeconfig, PooledKeys};
 use infra_inmemory::{
     World,
     api::{BOOTSTRAPPED_ANNOTATION, DevCluster, DevMachine},
     backend::{Registry, RegistryConnector, WorldSettings},
 };
-use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret};
 use kube::{Api, ResourceExt, api::ListParams};
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
-    time_provider::TimeProvider,
-};
-use seams::{SeededRandomness, SharedClock};
+use seams::SeededRandomness;
 
 use super::support::{Bench, condition, is_ready, simulated_world};
 
@@ -244,105 +237,6 @@ async fn a_paused_machine_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn etcd_answers_its_own_clients_through_port_forward() {
-    let bench = bench_with_control_plane().await;
-    let connection = connect(&bench, "ca").await.unwrap();
-    let forward = || async {
-        let pods = Api::<Pod>::namespaced(connection.upgrades.clone(), "kube-system");
-        pods.portforward("etcd-cp-1", &[2379])
-            .await
-            .unwrap()
-            .take_stream(2379)
-            .unwrap()
-    };
-    let name = ServerName::try_from("etcd-cp-1").unwrap();
-    let own = tls_client(&bench, "etcd", &bench.clock);
-    let stream = tokio_rustls::TlsConnector::from(own)
-        .connect(name.clone(), forward().await)
-        .await
-        .unwrap();
-    let mut etcd = etcd_api::Client::connect(stream, "etcd-cp-1").await.unwrap();
-    let members = etcd.member_list(true).await.unwrap().members;
-    assert_eq!(
-        members
-            .iter()
-            .map(|member| member.name.as_str())
-            .collect::<Vec<_>>(),
-        ["cp-1"]
-    );
-    assert_eq!(etcd.status().await.unwrap().leader, members[0].id);
-    let last = etcd.member_remove(members[0].id).await.unwrap_err().to_string();
-    assert!(last.contains("not enough started members"), "{last}");
-
-    let stranger = tls_client(&bench, "ca", &bench.clock);
-    let refused = async {
-        let stream = tokio_rustls::TlsConnector::from(stranger)
-            .connect(name, forward().await)
-            .await
-            .ok()?;
-        etcd_api::Client::connect(stream, "etcd-cp-1")
-            .await
-            .ok()?
-            .status()
-            .await
-            .ok()
-    };
-    assert!(
-        refused.await.is_none(),
-        "a client of another authority is not served"
-    );
-}
-
-/// A client certificate of `authority`, for servers of etcd's authority.
-fn tls_client(bench: &Bench, authority: &str, clock: &SharedClock) -> Arc<ClientConfig> {
-    let request = CertificateRequest::client(
-        "tester",
-        Validity::from_now(clock.now(), SignedDuration::from_hours(1)),
-    );
-    let pair = bench
-        .authority(authority)
-        .issue_pair(
-            &request,
-            &*bench.keys,
-            KeyAlgorithm::EcdsaP256,
-            &*bench.randomness,
-        )
-        .unwrap();
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(bench.authority("etcd").certificate_pem().as_bytes()).unwrap())
-        .unwrap();
-    let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-    let config = ClientConfig::builder_with_details(
-        Arc::new(aws_lc_rs::default_provider()),
-        Arc::new(Now(clock.clone())),
-    )
-    .with_safe_default_protocol_versions()
-    .unwrap()
-    .with_root_certificates(roots)
-    .with_client_auth_cert(vec![certificate], key)
-    .unwrap();
-    Arc::new(config)
-}
-
-struct Now(SharedClock);
-
-impl std::fmt::Debug for Now {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Now")
-    }
-}
-
-impl TimeProvider for Now {
-    fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::from_secs(
-            self.0.now().as_second().unsigned_abs(),
-        )))
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn watches_end_when_the_last_api_server_stops_and_connections_come_back_with_it() {
     use futures::StreamExt;
     let bench = bench_with_control_plane().await;
@@ -433,28 +327,6 @@ async fn the_docker_backend_is_answered_with_a_clear_condition() {
             .unwrap()
             .2
             .contains("use spec.backend.inMemory")
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_certificate_authority_is_taken_over_by_the_api_server() {
-    let bench = bench_with_control_plane().await;
-    connect(&bench, "ca").await.unwrap();
-    let pair = bench.authority("stranger").to_pem_pair();
-    let data = serde_json::json!({ "stringData": { "tls.crt": pair.certificate, "tls.key": pair.key } });
-    bench
-        .api::<Secret>()
-        .patch("c1-ca", &Default::default(), &kube::api::Patch::Merge(data))
-        .await
-        .unwrap();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(
-        connect(&bench, "ca").await.is_err(),
-        "clients of the old authority are strangers now"
-    );
-    assert_eq!(
-        node_names(&connect(&bench, "stranger").await.unwrap()).await,
-        ["cp-1"]
     );
 }
 

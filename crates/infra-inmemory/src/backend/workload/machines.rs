@@ -141,6 +141,7 @@ impl Workload {
         authorities: &Authorities,
     ) -> Result<(), Error> {
         self.use_authority(&authorities.cluster)?;
+        self.show_certificate(&member.node, &authorities.cluster)?;
         self.write_kubeadm_objects(member, cluster, &authorities.cluster)
             .await?;
         let images = Images::new(self.configuration().await?.as_ref(), &member.version);
@@ -150,24 +151,30 @@ impl Workload {
         Ok(())
     }
 
-    /// Accepts clients of this authority, and shows a certificate of it; again only if it changed.
+    /// All API servers accept clients of this authority, and show certificates of it; new ones only if it changed.
     pub fn use_authority(&self, authority: &AuthorityFiles) -> Result<(), Error> {
-        let host = {
+        let others: Vec<String> = {
             let state = self.shared.state.lock();
-            if state
-                .api_identity
-                .as_ref()
-                .is_some_and(|old| old.client_authority() == authority.certificate)
-            {
-                return Ok(());
-            }
-            state.endpoint.host.clone()
+            let of_others = state
+                .api_identities
+                .iter()
+                .filter(|(_, identity)| identity.client_authority() != authority.certificate);
+            of_others.map(|(node, _)| node.clone()).collect()
         };
+        others
+            .iter()
+            .try_for_each(|node| self.show_certificate(node, authority))
+    }
+
+    /// The API server of a node gets a certificate that is valid from now on.
+    fn show_certificate(&self, node: &str, authority: &AuthorityFiles) -> Result<(), Error> {
+        let host = self.shared.state.lock().endpoint.host.clone();
         let identity = self
             .shared
             .tools
-            .issue(|issuance| Identity::api_server(authority, &host, issuance))?;
-        self.shared.state.lock().api_identity = Some(identity);
+            .issue(|issuance| Identity::api_server(authority, node, &host, issuance))?;
+        let mut state = self.shared.state.lock();
+        state.api_identities.insert(node.to_owned(), identity);
         Ok(())
     }
 
@@ -180,6 +187,7 @@ impl Workload {
         {
             let mut state = self.shared.state.lock();
             state.etcd_identities.remove(node);
+            state.api_identities.remove(node);
             state.api_servers.remove(node);
             state.gone.insert(node.to_owned(), due);
         }

@@ -45,7 +45,7 @@ pub struct ClusterView {
     pub initialized_by: Option<String>,
     /// Where control-plane machines keep certificates.
     pub certificates_dir: Option<String>,
-    /// The authority that issued the API servers' certificate and whose clients they accept, PEM.
+    /// The authority that issued the API servers' certificates and whose clients they accept, PEM.
     pub client_authority: Option<String>,
 }
 
@@ -143,10 +143,7 @@ impl Workload {
             endpoint: state.endpoint.clone(),
             serving: self.shared.serves(&state),
             initialized_by: state.initialized_by.clone(),
-            client_authority: state
-                .api_identity
-                .as_ref()
-                .map(|identity| identity.client_authority().to_owned()),
+            client_authority: state.client_authority().map(str::to_owned),
             certificates_dir: state
                 .configuration
                 .as_ref()

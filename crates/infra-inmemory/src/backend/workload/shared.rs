@@ -34,12 +34,24 @@ pub(in crate::backend) struct State {
     pub(super) objects_written: bool,
     /// The nodes whose API server runs.
     pub(super) api_servers: BTreeSet<String>,
-    pub(super) api_identity: Option<Identity>,
+    /// What the API server of each node shows and demands. kubeadm issues a certificate on every node, so that each lasts
+    /// a year from when its machine joined.
+    pub(super) api_identities: BTreeMap<String, Identity>,
     pub(super) etcd_identities: BTreeMap<String, Identity>,
     /// What is wrong with the cluster as a whole.
     pub(super) faults: ClusterFaults,
     /// The Nodes whose machines are gone, and when the node controller notices.
     pub(super) gone: BTreeMap<String, Timestamp>,
+}
+
+impl State {
+    /// The authority that issued the API servers' certificates and whose clients they accept, PEM.
+    pub(super) fn client_authority(&self) -> Option<&str> {
+        self.api_identities
+            .values()
+            .next()
+            .map(Identity::client_authority)
+    }
 }
 
 /// What connections to the cluster need; outlives none of them.
@@ -54,11 +66,16 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Whether any API server answers at the endpoint. Each asks the etcd member beside it, unless etcd is elsewhere.
+    /// Whether any API server answers at the endpoint.
     pub(super) fn serves(&self, state: &State) -> bool {
+        !state.faults.endpoint_unreachable && self.serving_node(state).is_some()
+    }
+
+    /// A node whose API server answers. Each asks the etcd member beside it, unless etcd is elsewhere.
+    fn serving_node<'a>(&self, state: &'a State) -> Option<&'a String> {
         let etcd = self.etcd.lock();
-        let works = |node: &String| etcd.id() == 0 || etcd.serves(node);
-        !state.faults.endpoint_unreachable && state.api_servers.iter().any(works)
+        let works = |node: &&String| etcd.id() == 0 || etcd.serves(node);
+        state.api_servers.iter().find(works)
     }
 
     /// Opens the endpoint if an API server answers there, else closes it.
@@ -103,9 +120,11 @@ impl Shared {
         self.config_of(state.etcd_identities.get(node)?)
     }
 
-    /// Whether the API server of a node runs.
-    pub(in crate::backend) fn runs_api_server(&self, node: &str) -> bool {
-        self.state.lock().api_servers.contains(node)
+    /// How the API server of a node accepts connections; none while it does not run.
+    pub(in crate::backend) fn api_server_tls(&self, node: &str) -> Option<Arc<ServerConfig>> {
+        let state = self.state.lock();
+        let running = state.api_servers.get(node)?;
+        self.config_of(state.api_identities.get(running)?)
     }
 
     fn config_of(&self, identity: &Identity) -> Option<Arc<ServerConfig>> {
@@ -121,16 +140,13 @@ impl Backend for Shared {
         self.server.lock().clone()
     }
 
+    /// The endpoint is a load balancer: behind it is any API server that answers.
     fn tls(&self) -> Option<Arc<ServerConfig>> {
         let state = self.state.lock();
-        self.config_of(state.api_identity.as_ref()?)
+        self.config_of(state.api_identities.get(self.serving_node(&state)?)?)
     }
 
     fn client_authority(&self) -> Option<String> {
-        self.state
-            .lock()
-            .api_identity
-            .as_ref()
-            .map(|identity| identity.client_authority().to_owned())
+        self.state.lock().client_authority().map(str::to_owned)
     }
 }
