@@ -128,9 +128,9 @@ pub async fn set_kube_proxy(workload: &WorkloadClient, image: &str) -> Result<()
 /// any of the writes leaves a DNS server that works, and the next try starts over.
 pub async fn update_coredns(workload: &WorkloadClient, update: &CoreDnsUpdate) -> Result<(), Error> {
     super::kubeadm_config::update_dns(workload, update.repository.as_deref(), update.tag.as_deref()).await?;
-    let migrates = update.corefile != update.backup;
-    if migrates {
-        set_corefile(workload, &update.backup, &update.backup).await?;
+    // What worked before is kept even if nothing in it has to change: whoever goes back looks for it there.
+    set_corefile(workload, &update.backup, &update.backup).await?;
+    if update.corefile != update.backup {
         patch_deployment(workload, None, BACKUP).await?;
         set_corefile(workload, &update.corefile, &update.backup).await?;
     }
