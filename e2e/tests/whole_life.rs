@@ -11,6 +11,7 @@ mod upkeep;
 
 use std::{collections::BTreeSet, time::Duration};
 
+use capictl::inventory::Inventory;
 use e2e::{
     invariants,
     observer::{Limits, Range},
@@ -114,6 +115,37 @@ fn a_changed_template_rolls_workers_and_control_plane() {
 }
 
 #[test]
+fn a_control_plane_machine_that_nobody_can_use_yet_keeps_the_old_ones() {
+    passes(Start::seed(16), |simulation| async move {
+        let simulation = large(simulation).await?;
+        simulation.journal.observer.limit(Some(WHOLE));
+        scenario::change_template(&simulation, true, "other-control-plane").await?;
+        let old = scenario::machines(&simulation.inventory(), true);
+        let new = |inventory: &Inventory| {
+            let mut all = scenario::machines(inventory, true).into_iter();
+            all.find(|name| !old.contains(name))
+        };
+        let cloned = |inventory: &Inventory| new(inventory).is_some();
+        simulation
+            .until("a fourth machine", scenario::LIMIT, cloned)
+            .await?;
+        // All that runs on it is well, but its Node is not.
+        let name = new(&simulation.inventory()).unwrap();
+        scenario::break_machine(&simulation, &name, "node", "not-ready").await?;
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        let now = scenario::machines(&simulation.inventory(), true);
+        if now.len() != 4 || !old.iter().all(|name| now.contains(name)) {
+            return Err(format!("there were {old:?}, now there are {now:?}"));
+        }
+        let node = format!("{}node", scenario::FAULTS);
+        let machine = scenario::dev_machine(&simulation, &name)?;
+        scenario::annotate(&simulation, "DevMachine", &machine, &node, None).await?;
+        scenario::rolled(&simulation, true, "other-control-plane", 6).await?;
+        invariants::check(&simulation).await
+    });
+}
+
+#[test]
 fn workers_deleted_in_the_middle_of_an_upgrade_do_not_stop_it() {
     passes(Start::seed(14), |simulation| async move {
         let simulation = large(simulation).await?;
@@ -200,7 +232,7 @@ fn a_machine_that_never_becomes_a_node_is_replaced() {
         let simulation = large(simulation).await?;
         scenario::check_health(&simulation).await?;
         scenario::scale_workers(&simulation, 4).await?;
-        let new = |inventory: &capictl::inventory::Inventory| {
+        let new = |inventory: &Inventory| {
             let mut machines = inventory.of_kind("Machine");
             machines
                 .find(|m| {

@@ -53,7 +53,6 @@ fn left_behind() -> simulation::Saved {
 }
 
 #[test]
-#[ignore = "fails: Machines go on being replaced while it looks for rest"]
 fn certificates_and_the_kubeconfig_are_renewed_in_time() {
     // A process that comes back so late is the cheapest way to let so many days pass.
     const DAY: Duration = Duration::from_secs(86_400);
@@ -93,7 +92,6 @@ async fn addon(simulation: &Simulation) -> Result<(String, Vec<String>), kube::E
 }
 
 #[test]
-#[ignore = "fails: the ConfigMap of CoreDNS holds no backup of the Corefile"]
 fn coredns_is_brought_to_another_version_with_its_corefile() {
     passes(Start::seed(47), |simulation| async move {
         scenario::create(&simulation, SMALL, 3).await?;

@@ -1,5 +1,6 @@
 //! How many Machines there are to be: growing, shrinking, rolling out. One Machine at a time. Pure.
 
+use capi_api::conditions::types;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -8,7 +9,7 @@ use super::{
     leaving::forward_leadership,
     machines::{self, Role},
     plan::{Action, NamesInUse, Plan},
-    preflight::{self, Change},
+    preflight::{self, Change, Findings},
     remediation, up_to_date,
     world::{MachineView, World},
 };
@@ -48,8 +49,8 @@ pub fn plan_replicas(
         .filter(|view| !up_to_date::differences(world, view, now).is_empty())
         .collect();
     // A rollout replaces one Machine at a time. With a surge (the default) the new one comes first.
-    let may_shrink = max_surge(world) == 0 && desired >= FEWEST_TO_SPARE_ONE;
-    let surge = usize::from(!outdated.is_empty() && !may_shrink);
+    let spares_one = max_surge(world) == 0 && desired >= FEWEST_TO_SPARE_ONE;
+    let surge = usize::from(!outdated.is_empty() && !spares_one);
     if current < desired + surge {
         let findings = preflight::check(world, health, Change::Add);
         if !findings.is_empty() {
@@ -61,7 +62,8 @@ pub fn plan_replicas(
         return false;
     }
     if current > desired || !outdated.is_empty() {
-        shrink(world, health, &outdated, plan);
+        let needed = desired - usize::from(spares_one);
+        shrink(world, health, &outdated, needed, plan);
         return false;
     }
     true
@@ -96,12 +98,22 @@ fn create(world: &World, names: &dyn NamesInUse, role: Role, now: Timestamp, pla
     }
 }
 
-fn shrink(world: &World, health: &Health<'_>, outdated: &[&MachineView], plan: &mut Plan) {
-    let Some(victim) = choose_victim(world, health, outdated) else {
+/// Takes a Machine away. A rollout leaves `needed` of them Available.
+fn shrink(world: &World, health: &Health<'_>, outdated: &[&MachineView], needed: usize, plan: &mut Plan) {
+    let Some(mut victim) = choose_victim(world, health, outdated) else {
         return;
     };
+    let dear = !outdated.is_empty() && is_available(victim) && available(world) <= needed;
+    // One that is not Available has to go as well, and costs nothing.
+    let cheap = outdated.iter().copied().find(|view| !is_available(view));
+    if let Some(cheap) = cheap.filter(|_| dear) {
+        victim = cheap;
+    }
     let name = victim.name();
-    let findings = preflight::check(world, health, Change::Remove(&name));
+    let mut findings = preflight::check(world, health, Change::Remove(&name));
+    if findings.is_empty() && dear && cheap.is_none() {
+        findings = unavailable(world);
+    }
     if !findings.is_empty() {
         plan.blocked = Some(findings);
         return;
@@ -111,6 +123,26 @@ fn shrink(world: &World, health: &Health<'_>, outdated: &[&MachineView], plan: &
         plan.actions.push(forward_leadership(world, victim));
     }
     plan.actions.push(Action::DeleteMachine(name));
+}
+
+fn is_available(view: &MachineView) -> bool {
+    view.condition_is(types::AVAILABLE, "True")
+}
+
+fn available(world: &World) -> usize {
+    world.living().filter(|view| is_available(view)).count()
+}
+
+/// What a rollout waits for before it takes away a Machine that is Available. Components can be well on a Machine before
+/// its Node is: only when others can use it, it stands in for an old one.
+fn unavailable(world: &World) -> Findings {
+    let names = world.living().filter(|view| !is_available(view));
+    let details = names.map(|view| format!("Machine {} is not Available yet", view.name()));
+    Findings {
+        lines: vec!["waiting for control plane Machines to become Available".to_owned()],
+        details: details.collect(),
+        alarming: false,
+    }
 }
 
 /// Marked Machines first (outdated ones before others), then outdated ones with unhealthy components, outdated ones, all;

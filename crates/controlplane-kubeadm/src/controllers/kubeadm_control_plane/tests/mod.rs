@@ -8,6 +8,7 @@ mod machines_tests;
 mod plan_tests;
 mod property_tests;
 mod remediation_tests;
+mod rollout_tests;
 mod status_tests;
 mod stray_tests;
 mod up_to_date_tests;

@@ -271,47 +271,6 @@ fn other_hooks_come_first() {
 }
 
 #[test]
-fn a_new_version_is_rolled_out_with_a_surge_and_the_old_machine_goes_afterwards() {
-    let mut world = running(1, json!({ "spec": { "version": "v1.36.0" } }));
-    let plan = planned(&world);
-    assert_eq!(
-        plan.actions[..2],
-        [Action::GrantKubeadmPermissions, Action::UpdateKubeadmConfig]
-    );
-    let Action::CreateMachine { role: Role::Join, .. } = &plan.actions[2] else {
-        panic!("{:?}", plan.actions)
-    };
-    assert_eq!(plan.actions.len(), 3);
-    world = with_machine(world, "m9", Role::Join, healthy("n9"));
-    world.workload = workload(&["n0", "n9"]);
-    let plan = planned(&world);
-    assert_eq!(
-        plan.actions,
-        [
-            Action::GrantKubeadmPermissions,
-            Action::UpdateKubeadmConfig,
-            Action::ForwardLeadership {
-                from: "m0".into(),
-                to: vec!["m9".into()],
-                insist: true,
-            },
-            Action::DeleteMachine("m0".into())
-        ]
-    );
-}
-
-#[test]
-fn without_surge_the_old_machine_goes_first() {
-    let rollout = json!({ "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 0 } } });
-    let world = running(3, json!({ "spec": { "version": "v1.36.0", "rollout": rollout } }));
-    assert!(
-        planned(&world)
-            .actions
-            .contains(&Action::DeleteMachine("m0".into()))
-    );
-}
-
-#[test]
 fn metadata_follows_without_a_rollout() {
     let world = running(
         1,
@@ -381,18 +340,6 @@ fn a_machine_that_never_had_a_member_just_goes() {
     machine.status.as_mut().unwrap().node_ref = None;
     machine.spec.provider_id = None;
     assert_eq!(planned(&world).actions, [Action::RemoveHook("m2".into())]);
-}
-
-#[test]
-fn without_surge_a_small_control_plane_grows_all_the_same() {
-    let rollout = json!({ "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 0 } } });
-    let world = running(1, json!({ "spec": { "version": "v1.36.0", "rollout": rollout } }));
-    let plan = planned(&world);
-    assert!(
-        matches!(plan.actions.last(), Some(Action::CreateMachine { .. })),
-        "{:?}",
-        plan.actions
-    );
 }
 
 #[test]
