@@ -31,6 +31,19 @@ fn workers_with(kind: &str, other_kind: &str, name: &str) -> String {
     with(&from, &to)
 }
 
+/// The manifest with another version of the workers.
+fn workers_of_version(version: &str) -> String {
+    let own = "version: v1.35.0";
+    let (before, after) = SMALL
+        .rsplit_once(own)
+        .unwrap_or_else(|| panic!("the manifest has {own}"));
+    assert!(
+        before.contains("kind: MachineDeployment"),
+        "the workers come last in the manifest"
+    );
+    format!("{before}version: {version}{after}")
+}
+
 async fn files(s: &Simulation, files: serde_json::Value) -> Result<(), String> {
     scenario::create(s, SMALL, 3).await?;
     let change = json!({"spec": {"template": {"spec": {"files": files}}}});
@@ -222,6 +235,10 @@ pub fn cases() -> Vec<Case> {
             "a version of the control plane that was stored before it was refused",
             SMALL.replacen("version: v1.35.0", "version: v1.35", 1),
         ),
+        stored(
+            "a version of the workers that was stored before it was refused",
+            workers_of_version("v1.35"),
+        ),
         case("the CA Secret was deleted", |s| {
             Box::pin(async {
                 scenario::create(s, SMALL, 3).await?;
@@ -237,6 +254,18 @@ pub fn cases() -> Vec<Case> {
                 scenario::scale_workers(s, 3).await
             })
         }),
+        case(
+            "the kubeconfig was deleted, and the CA Secret holds no key to make another",
+            |s| {
+                Box::pin(async {
+                    scenario::create(s, SMALL, 3).await?;
+                    let keyless = json!({"data": {"tls.key": null}});
+                    scenario::patch(s, "Secret", "quickstart-ca", keyless).await?;
+                    scenario::delete_one(s, "Secret", "quickstart-kubeconfig").await
+                })
+            },
+        )
+        .after(400),
         case("the kubeconfig leads to another address", |s| {
             Box::pin(async {
                 scenario::create(s, SMALL, 3).await?;

@@ -35,16 +35,22 @@ pub(super) fn own(inventory: &Inventory, object: &Object, disconnected: bool) ->
         .or_else(|| conditions.iter().find(|c| is_unwell(c)));
     match worst {
         Some(condition) => {
-            let found = cause(object, condition, next::step(inventory, object, condition));
+            let found = |said: &Condition| cause(object, condition, next::step(inventory, object, said));
             // Progress, or no message at all: a warning may know more.
             let vague =
                 condition.message.is_empty() || is_progress(&condition.type_) && !is_blocked(condition);
             Some(match inventory.warning_about(object).filter(|_| vague) {
-                Some(warning) => Cause {
-                    what: format!("{}; the last warning about it: {warning}", found.what),
-                    ..found
-                },
-                None => found,
+                Some(warning) => {
+                    let found = found(&Condition {
+                        message: warning.to_owned(),
+                        ..condition.clone()
+                    });
+                    Cause {
+                        what: format!("{}; the last warning about it: {warning}", found.what),
+                        ..found
+                    }
+                }
+                None => found(condition),
             })
         }
         None => silent(inventory, object),

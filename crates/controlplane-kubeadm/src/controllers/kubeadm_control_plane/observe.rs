@@ -229,7 +229,9 @@ async fn observe_workload(
     world: &World,
     cluster: &Key,
 ) -> Workload {
-    if world.deleting() || !world.secrets.contains_key(&Purpose::Kubeconfig) {
+    // Afterwards a missing kubeconfig is a lost connection, and no sign that it is too early.
+    let too_early = !world.initialized() && !world.secrets.contains_key(&Purpose::Kubeconfig);
+    if world.deleting() || too_early {
         return Workload::NotAsked;
     }
     let client = match ctx.workload(cluster) {
