@@ -133,8 +133,8 @@ pub fn own_rules(provider: &Provider, hooks: &Hooks) -> Vec<Rule> {
     rules
 }
 
-/// References that block the deletion of their owner need this where the admission plugin
-/// OwnerReferencesPermissionEnforcement runs.
+/// References that block the deletion of their owner (of the controlling owner, that is) need this where the admission
+/// plugin OwnerReferencesPermissionEnforcement runs.
 fn owners(group: &'static str, resources: &'static str) -> Rule {
     allow(group, resources, "update").beyond("asked by an admission plugin, which no audit log shows")
 }
@@ -145,7 +145,6 @@ fn owned(group: &'static str, resources: &'static str) -> Rule {
 }
 
 fn core() -> Vec<Rule> {
-    let sets = "of ClusterResourceSets, which the scenes do not have";
     let pools = "MachinePools, which the scenes do not have";
     vec![
         allow(CORE, "clusters machinehealthchecks", "list patch watch"),
@@ -162,7 +161,7 @@ fn core() -> Vec<Rule> {
         allow(CORE, "machinepools", "delete").beyond(pools),
         owners(
             CORE,
-            "clusters/finalizers machines/finalizers machinedeployments/finalizers machinehealthchecks/finalizers machinesets/finalizers",
+            "clusters/finalizers machines/finalizers machinedeployments/finalizers machinesets/finalizers",
         ),
         owned(CORE, "machinehealthchecks"),
         allow(
@@ -170,19 +169,20 @@ fn core() -> Vec<Rule> {
             "clusterresourcesetbindings clusterresourcesets",
             "list watch",
         ),
-        allow(ADDONS, "clusterresourcesets clusterresourcesets/status", "patch").beyond(sets),
-        allow(ADDONS, "clusterresourcesetbindings", "create delete get patch").beyond(sets),
-        owners(ADDONS, "clusterresourcesets/finalizers"),
+        allow(ADDONS, "clusterresourcesets clusterresourcesets/status", "patch"),
+        allow(ADDONS, "clusterresourcesetbindings", "create delete patch"),
+        allow(ADDONS, "clusterresourcesetbindings", "get")
+            .beyond("read again where a write found it there already"),
         // Objects of any provider that a reference leads to. Kinds of other groups are granted by aggregation.
         allow(BOOTSTRAP, "*", "create delete list patch watch"),
         allow(BOOTSTRAP, "*", "get").beyond("read again where a write found them there already"),
         allow(INFRASTRUCTURE, "*", "create delete list patch watch"),
         allow(INFRASTRUCTURE, "*", "get").beyond("read again where a write found them there already"),
         allow(CONTROL_PLANE, "*", "delete list patch watch"),
-        allow("", "configmaps", "list watch"),
-        allow("", "configmaps", "get patch").beyond(sets),
-        allow("", "secrets", "create get list watch"),
-        allow("", "secrets", "patch").beyond(sets),
+        // Resources of ClusterResourceSets come to belong to their set.
+        allow("", "configmaps", "get list patch watch"),
+        owned("", "configmaps secrets"),
+        allow("", "secrets", "create get list patch watch"),
         allow("apiextensions.k8s.io", "customresourcedefinitions", "list watch"),
     ]
 }
@@ -196,7 +196,9 @@ fn bootstrap() -> Vec<Rule> {
         // The lock on the first control-plane machine.
         allow("", "configmaps", "create delete get"),
         allow("", "secrets", "create get list watch"),
-        allow("", "secrets", "patch").beyond("adopts bootstrap data that a user or an older release wrote"),
+        // Owners of bootstrap data that were lost come back.
+        allow("", "secrets", "patch"),
+        owned("", "secrets"),
     ]
 }
 
@@ -221,7 +223,9 @@ fn control_plane() -> Vec<Rule> {
         owned(BOOTSTRAP, "kubeadmconfigs"),
         owned(INFRASTRUCTURE, "*"),
         allow("", "secrets", "create get list watch"),
-        allow("", "secrets", "patch").beyond("rotates kubeconfigs and adopts certificates of users"),
+        // Adopts authorities and kubeconfigs that others made, and renews kubeconfigs.
+        allow("", "secrets", "patch"),
+        owned("", "secrets"),
         allow("apiextensions.k8s.io", "customresourcedefinitions", "list watch"),
     ]
 }

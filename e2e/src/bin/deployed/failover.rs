@@ -1,60 +1,72 @@
-//! What the audit log tells about replicas that were killed: how long until another one did their work, and whether two ever
-//! wrote about one cluster at the same time. The clusters' names have no dash, and what belongs to them begins with them.
+//! What the audit log tells about replicas that were killed: how long until what somebody changed right after a kill was put
+//! right, and whether two replicas ever wrote about one cluster at the same time.
+//!
+//! The clusters' names have no dash, and the names of what belongs to them begin with theirs. Changes are writes to `status` by
+//! somebody who is no ServiceAccount: they pass no admission, so that only the controllers are measured.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, bail};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// A write about a cluster by a pod.
+/// A successful write to an object of Cluster API.
 #[derive(Clone, Debug)]
 struct Write {
     from: Timestamp,
     to: Timestamp,
     user: String,
-    pod: String,
+    /// The pod it came from, none if it was no pod.
+    pod: Option<String>,
     cluster: String,
+    object: String,
     what: String,
 }
 
-/// Prints what was found; fails if two wrote at once or somebody took longer than `limit`.
+/// How long after a kill a change was put right, and which.
+type Delay = (SignedDuration, String);
+
+/// Prints what was found; fails if two wrote at once, a change stayed, or the 99th percentile of the time until useful work
+/// was done again is above `limit`.
 pub fn judge(audit: &Path, kills: &Path, limit: SignedDuration) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(audit).with_context(|| format!("read {}", audit.display()))?;
     let mut writes: Vec<Write> = text.lines().filter_map(write).collect();
     writes.sort_by_key(|write| write.from);
     let kills = std::fs::read_to_string(kills).with_context(|| format!("read {}", kills.display()))?;
-    let kills: Vec<(Timestamp, String)> = kills
+    let kills: Vec<Timestamp> = kills
         .lines()
         .filter_map(|line| line.split_once(' '))
-        .map(|(time, pod)| anyhow::Ok((time.parse().context("time of a kill")?, pod.to_owned())))
+        .map(|(time, _)| time.parse().context("time of a kill"))
         .collect::<anyhow::Result<_>>()?;
-    let mut delays: Vec<(SignedDuration, String)> = kills
-        .iter()
-        .filter_map(|(time, pod)| taken_over(&writes, *time, pod))
-        .collect();
-    delays.sort();
+    let (mut first, mut each, mut stayed) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, kill) in kills.iter().enumerate() {
+        let (mut delays, unanswered) = put_right(&writes, *kill, kills.get(index + 1).copied());
+        stayed.extend(unanswered);
+        delays.sort();
+        first.extend(delays.first().cloned());
+        each.extend(delays);
+    }
+    first.sort();
+    each.sort();
     let clashes = clashes(&writes);
-    let longest = delays.last().cloned().unwrap_or_default();
-    let middle = delays.get(delays.len() / 2).cloned().unwrap_or_default();
+    let pods = writes.iter().filter(|write| write.pod.is_some()).count();
     let said = format!(
-        "{} kills; for {} of them there was work, which went on after {:.2} s (median), {:.2} s (longest, {}); \
-         {} writes, {} of them while another replica wrote about the same cluster",
+        "{} kills; after {} of them something was changed; useful work was done again after {}; \
+         each of {} changes was put right after {}; {pods} writes, {} of them while another replica wrote about the same cluster",
         kills.len(),
-        delays.len(),
-        middle.0.as_secs_f64(),
-        longest.0.as_secs_f64(),
-        longest.1,
-        writes.len(),
-        clashes.len()
+        first.len(),
+        summary(&first),
+        each.len(),
+        summary(&each),
+        clashes.len(),
     );
     if !clashes.is_empty() {
         bail!("{said}: {}", clashes[..clashes.len().min(5)].join("; "));
     }
-    if longest.0 > limit || delays.is_empty() {
+    if !stayed.is_empty() {
+        bail!("{said}; never put right: {}", stayed.join("; "));
+    }
+    if percentile(&first, 99).is_none_or(|(delay, _)| *delay > limit) {
         bail!("{said}");
     }
     Ok(said)
@@ -63,7 +75,7 @@ pub fn judge(audit: &Path, kills: &Path, limit: SignedDuration) -> anyhow::Resul
 fn write(line: &str) -> Option<Write> {
     let event: Value = serde_json::from_str(line).ok()?;
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let object = text("/objectRef/name");
+    let name = text("/objectRef/name");
     if matches!(text("/verb"), "get" | "list" | "watch")
         || !text("/objectRef/apiGroup").ends_with("cluster.x-k8s.io")
         || event
@@ -74,62 +86,95 @@ fn write(line: &str) -> Option<Write> {
     {
         return None;
     }
+    let object = format!("{} {name}", text("/objectRef/resource"));
     Some(Write {
         from: text("/requestReceivedTimestamp").parse().ok()?,
         to: text("/stageTimestamp").parse().ok()?,
         user: text("/user/username").to_owned(),
         pod: event
-            .pointer("/user/extra/authentication.kubernetes.io~1pod-name/0")?
-            .as_str()?
+            .pointer("/user/extra/authentication.kubernetes.io~1pod-name/0")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
+        cluster: name.split('-').next().filter(|name| !name.is_empty())?.to_owned(),
+        what: format!("{} {object} {}", text("/verb"), text("/objectRef/subresource"))
+            .trim_end()
             .to_owned(),
-        cluster: object
-            .split('-')
-            .next()
-            .filter(|name| !name.is_empty())?
-            .to_owned(),
-        what: format!("{} {} {object}", text("/verb"), text("/objectRef/resource")),
+        object,
     })
 }
 
-/// How long after a kill another process wrote about a cluster that was the killed one's. None if nobody had to.
-fn taken_over(writes: &[Write], time: Timestamp, pod: &str) -> Option<(SignedDuration, String)> {
-    let before = writes.iter().filter(|write| write.from <= time);
-    let mut last: BTreeMap<(&str, &str), &str> = BTreeMap::new();
-    for write in before {
-        last.insert((&write.user, &write.cluster), &write.pod);
+/// The changes between a kill and the next: how long after the kill each was put right, and those that nobody put right.
+fn put_right(writes: &[Write], kill: Timestamp, next: Option<Timestamp>) -> (Vec<Delay>, Vec<String>) {
+    let (mut delays, mut stayed) = (Vec::new(), Vec::new());
+    let changes = writes.iter().filter(|write| {
+        write.pod.is_none()
+            && write.what.ends_with(" status")
+            && write.from >= kill
+            && next.is_none_or(|next| write.from < next)
+    });
+    for change in changes {
+        let answer = writes
+            .iter()
+            .find(|write| write.pod.is_some() && write.object == change.object && write.from > change.from);
+        match answer {
+            Some(answer) => {
+                let pod = answer.pod.as_deref().unwrap_or_default();
+                delays.push((
+                    answer.to.duration_since(kill),
+                    format!("{} by {pod} after {kill}", answer.what),
+                ));
+            }
+            None => stayed.push(format!("{} after {kill}", change.object)),
+        }
     }
-    let theirs: BTreeSet<(&str, &str)> = last
-        .into_iter()
-        .filter(|(_, owner)| *owner == pod)
-        .map(|(key, _)| key)
-        .collect();
-    let next = writes
-        .iter()
-        .filter(|write| write.from > time + SignedDuration::from_millis(50))
-        .find(|write| theirs.contains(&(write.user.as_str(), write.cluster.as_str())))?;
-    Some((
-        next.from.duration_since(time),
-        format!("{} by {}", next.what, next.pod),
-    ))
+    (delays, stayed)
+}
+
+fn percentile(sorted: &[Delay], percent: usize) -> Option<&Delay> {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.checked_sub(1)?)
+}
+
+fn summary(sorted: &[Delay]) -> String {
+    let (Some(middle), Some(high), Some(longest)) =
+        (percentile(sorted, 50), percentile(sorted, 99), sorted.last())
+    else {
+        return "(nothing)".to_owned();
+    };
+    format!(
+        "{:.2} s (median), {:.2} s (99th percentile), {:.2} s (longest, {})",
+        middle.0.as_secs_f64(),
+        high.0.as_secs_f64(),
+        longest.0.as_secs_f64(),
+        longest.1
+    )
 }
 
 /// Pairs of writes about one cluster by two replicas of one provider that overlap in time.
 fn clashes(writes: &[Write]) -> Vec<String> {
-    let mut by_share: BTreeMap<(&str, &str), Vec<&Write>> = BTreeMap::new();
+    let mut by_share: BTreeMap<(&str, &str), Vec<(&Write, &str)>> = BTreeMap::new();
     for write in writes {
-        by_share
-            .entry((&write.user, &write.cluster))
-            .or_default()
-            .push(write);
+        if let Some(pod) = &write.pod {
+            let share = by_share.entry((&write.user, &write.cluster)).or_default();
+            share.push((write, pod));
+        }
     }
     let mut found = Vec::new();
     for share in by_share.values() {
-        for pair in share.windows(2) {
-            if pair[0].pod != pair[1].pod && pair[1].from < pair[0].to {
-                found.push(format!(
-                    "{} by {} while {} by {}",
-                    pair[1].what, pair[1].pod, pair[0].what, pair[0].pod
-                ));
+        // The one that ends last so far: a long write overlaps more than the next one.
+        let mut open: BTreeMap<&str, &Write> = BTreeMap::new();
+        for (write, pod) in share {
+            for (other, earlier) in &open {
+                if other != pod && write.from < earlier.to {
+                    found.push(format!(
+                        "{} by {pod} at {} while {} by {other} until {}",
+                        write.what, write.from, earlier.what, earlier.to
+                    ));
+                }
+            }
+            let last = open.entry(pod).or_insert(write);
+            if last.to < write.to {
+                *last = write;
             }
         }
     }
@@ -140,28 +185,56 @@ fn clashes(writes: &[Write]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn at(pod: &str, from: i64, to: i64) -> Write {
-        let time = |ms: i64| Timestamp::from_millisecond(ms).unwrap();
+    fn time(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(ms).unwrap()
+    }
+
+    fn at(pod: Option<&str>, from: i64, to: i64) -> Write {
         Write {
             from: time(from),
             to: time(to),
             user: "u".into(),
-            pod: pod.into(),
+            pod: pod.map(str::to_owned),
             cluster: "c".into(),
-            what: "patch x".into(),
+            object: "clusters c".into(),
+            what: "patch clusters c status".into(),
         }
     }
 
     #[test]
-    fn the_time_until_another_works_and_overlapping_writes_are_found() {
-        let writes = [at("a", 0, 10), at("a", 20, 30), at("b", 700, 710)];
-        let time = Timestamp::from_millisecond(100).unwrap();
+    fn the_time_until_a_change_is_put_right_counts_from_the_kill() {
+        let writes = [
+            at(Some("a"), 0, 10),
+            at(None, 150, 160),
+            at(Some("b"), 690, 700),
+            at(None, 2000, 2010),
+        ];
+        let (delays, stayed) = put_right(&writes, time(100), Some(time(1000)));
+        assert_eq!((delays.len(), delays[0].0), (1, SignedDuration::from_millis(600)));
+        assert!(stayed.is_empty(), "{stayed:?}");
+        let (delays, stayed) = put_right(&writes, time(1000), None);
+        assert_eq!((delays.len(), stayed.len()), (0, 1));
+    }
+
+    #[test]
+    fn writes_of_two_replicas_that_overlap_are_found_also_behind_a_shorter_one() {
+        let of = |pod, from, to| at(Some(pod), from, to);
+        assert!(clashes(&[of("a", 0, 10), of("b", 10, 20), at(None, 5, 15)]).is_empty());
+        assert_eq!(clashes(&[of("a", 0, 10), of("b", 9, 20)]).len(), 1);
+        let hidden = [of("a", 0, 100), of("a", 1, 2), of("b", 50, 60)];
+        assert_eq!(clashes(&hidden).len(), 1);
+    }
+
+    #[test]
+    fn percentiles_are_of_the_nearest_rank() {
+        let delays: Vec<Delay> = (1..=200)
+            .map(|ms| (SignedDuration::from_millis(ms), String::new()))
+            .collect();
+        assert_eq!(percentile(&delays, 99).unwrap().0, SignedDuration::from_millis(198));
         assert_eq!(
-            taken_over(&writes, time, "a").unwrap().0,
-            SignedDuration::from_millis(600)
+            percentile(&delays[..60], 99).unwrap().0,
+            SignedDuration::from_millis(60)
         );
-        assert!(taken_over(&writes, time, "b").is_none());
-        assert!(clashes(&writes).is_empty());
-        assert_eq!(clashes(&[at("a", 0, 10), at("b", 9, 20)]).len(), 1);
+        assert!(percentile(&[], 99).is_none());
     }
 }
