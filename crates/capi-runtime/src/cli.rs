@@ -6,7 +6,7 @@
 mod diagnostics;
 mod flags;
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use kube::{
     Config,
@@ -26,6 +26,9 @@ use crate::{
     transport::{self, RetryLimits},
     webhook::{WebhookOptions, WebhookServer, configuration::Names},
 };
+
+/// How long admission is answered after the end of a replica: until every API server knows that it is gone from its Service.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Runs a provider manager until it is told to stop. `name` is the name of its Deployment, for example
 /// `capi-controller-manager`; the names of its webhook Service and configurations follow from it as upstream has them.
@@ -152,6 +155,12 @@ fn webhook_options(name: &str, namespace: &str, flags: &Flags) -> WebhookOptions
         mutating: vec![names.mutating()],
         validating: vec![names.validating()],
         certificate_folder: flags.webhook_cert_dir.clone(),
+        // Alone there are no others who could be asked.
+        linger: if flags.leader_elect {
+            LINGER
+        } else {
+            Duration::ZERO
+        },
     }
 }
 

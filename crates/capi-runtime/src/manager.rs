@@ -328,7 +328,8 @@ impl Manager {
             let (admission, conversions) = (self.admission, self.conversions);
             let (shared, shutdown) = (shared.clone(), shutdown.clone());
             let failure = failure.clone();
-            shared.clone().spawn(async move {
+            // Not cut off at the end: it still has to answer those that have not heard of it.
+            shared.tasks.clone().spawn(async move {
                 if let Err(error) = server.run(admission, conversions, shared).await {
                     tracing::error!(%error, "the webhook server ended");
                     *failure.lock() = Some(error);

@@ -1,6 +1,6 @@
 //! A small HTTP server for the few pages of a manager: webhooks, health, metrics.
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -16,7 +16,7 @@ use tokio::{
     net::TcpListener,
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::error::Error;
 
@@ -24,6 +24,8 @@ use crate::error::Error;
 const LARGEST_BODY: usize = 8 << 20;
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// How long answers may take that are asked for when the server ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// An answer to a request.
 pub(crate) type Page = Response<Full<Bytes>>;
@@ -84,17 +86,18 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     })
 }
 
-/// Serves until cancelled.
+/// Serves until cancelled, and a little longer what has been asked by then.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     handler: Handler,
     cancel: CancellationToken,
 ) {
+    let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             biased;
-            () = cancel.cancelled() => return,
+            () = cancel.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, _)) = accepted else {
@@ -103,36 +106,43 @@ pub(crate) async fn serve(
             continue;
         };
         let (tls, handler, cancel) = (tls.clone(), handler.clone(), cancel.clone());
-        tokio::spawn(async move {
-            let work = async {
-                match tls {
-                    None => serve_connection(stream, handler).await,
-                    Some(tls) => {
-                        if let Ok(Ok(stream)) =
-                            tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await
-                        {
-                            serve_connection(stream, handler).await;
-                        }
+        connections.spawn(async move {
+            match tls {
+                None => serve_connection(stream, handler, cancel).await,
+                Some(tls) => {
+                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
+                        serve_connection(stream, handler, cancel).await;
                     }
                 }
-            };
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => {}
-                () = work => {}
             }
         });
     }
+    drop(listener);
+    connections.close();
+    // Whoever has not got its answer by then gets none.
+    let _ = tokio::time::timeout(LAST_ANSWERS, connections.wait()).await;
 }
 
-async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, handler: Handler) {
+/// Answers what comes over a connection; once cancelled, tells the client that this is its end, and ends what it has asked.
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    handler: Handler,
+    cancel: CancellationToken,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         let handler = handler.clone();
         async move { Ok::<_, Infallible>(answer(request, handler).await) }
     });
-    let served = auto::Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let served = tokio::select! {
+        biased;
+        () = cancel.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(LAST_ANSWERS, connection).await.unwrap_or(Ok(()))
+        }
+        served = connection.as_mut() => served,
+    };
     if let Err(error) = served {
         tracing::debug!(error, "connection ended");
     }

@@ -75,8 +75,20 @@ struct State {
     failures: BTreeMap<Key, u32>,
     /// What objects did lately.
     recent: BTreeMap<Key, Recent>,
+    /// Objects that something else than their own timer asked for since they were taken last.
+    asked: BTreeSet<Key>,
     sequence: u64,
     closed: bool,
+}
+
+/// What the queue hands out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) key: Key,
+    /// Since when it could be worked on.
+    pub(crate) due: Instant,
+    /// Nothing happened: only the time has come that the last work on it asked for.
+    pub(crate) by_timer: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,12 +127,18 @@ impl WorkQueue {
     pub fn add(&self, key: Key, priority: Priority) {
         let now = Instant::now();
         let settled = now + self.pace.settle;
-        let recent = self.state.lock().recent.get(&key).copied();
+        let recent = {
+            let mut state = self.state.lock();
+            if !state.closed {
+                state.asked.insert(key.clone());
+            }
+            state.recent.get(&key).copied()
+        };
         let at = recent.map_or(settled, |recent| settled.max(recent.started + self.pace.spacing));
         self.insert(key, priority, (at > now).then_some(at));
     }
 
-    /// Puts an object into the queue after a delay; if it is there already, the earlier time wins.
+    /// Puts an object into the queue after a delay: its timer. If it is there already, the earlier time wins.
     pub fn add_after(&self, key: Key, priority: Priority, delay: Duration) {
         self.insert(key, priority, (!delay.is_zero()).then(|| Instant::now() + delay));
     }
@@ -142,11 +160,11 @@ impl WorkQueue {
 
     /// The next object to work on; none once the queue is closed. Dropping the future loses nothing.
     pub async fn next(&self) -> Option<Key> {
-        self.next_due().await.map(|(key, _)| key)
+        self.take_next().await.map(|taken| taken.key)
     }
 
-    /// Like [`Self::next`], and since when the object could be worked on.
-    pub(crate) async fn next_due(&self) -> Option<(Key, Instant)> {
+    /// Like [`Self::next`], with what is known of why.
+    pub(crate) async fn take_next(&self) -> Option<Taken> {
         loop {
             let changed = self.changed.notified();
             let wake_at = {
@@ -206,6 +224,7 @@ impl WorkQueue {
             state.place(key.clone(), priority, at);
         }
         if retry_at.is_some() {
+            state.asked.insert(key.clone());
             state.place(key.clone(), Priority::High, retry_at);
         }
         drop(state);
@@ -300,7 +319,7 @@ impl State {
     }
 
     /// Takes the next key, or tells when to look again.
-    fn take(&mut self, pace: &Pace) -> Result<(Key, Instant), Option<Instant>> {
+    fn take(&mut self, pace: &Pace) -> Result<Taken, Option<Instant>> {
         let now = Instant::now();
         while let Some((at, _, _)) = self.delayed.first()
             && *at <= now
@@ -317,7 +336,8 @@ impl State {
                 None => {
                     let due = self.pending.remove(&key).map_or(now, |place| place.due);
                     self.in_flight.insert(key.clone());
-                    return Ok((key, due));
+                    let by_timer = !self.asked.remove(&key);
+                    return Ok(Taken { key, due, by_timer });
                 }
                 Some(at) => {
                     self.pending.insert(

@@ -15,6 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -398,6 +399,7 @@ async fn admission_is_served_with_a_certificate_that_is_injected_and_repaired() 
         mutating: vec![],
         validating: vec!["test-validating".into()],
         certificate_folder: None,
+        linger: Duration::from_secs(1),
     }));
     let running = Running::start(manager).await;
     let bundle = || async {
@@ -469,5 +471,12 @@ async fn admission_is_served_with_a_certificate_that_is_injected_and_repaired() 
         secrets.get("webhook-ca").await.unwrap().type_.as_deref(),
         Some("kubernetes.io/tls")
     );
-    running.stop().await;
+
+    // Who has not heard of the end is still answered for a while.
+    let ended = tokio::spawn(running.stop());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let last = review::<Machine>("CREATE", machine("m", "good"), Value::Null);
+    assert_eq!(ask(address, &trusted, path, &last).await["allowed"], true);
+    ended.await.unwrap();
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }

@@ -27,6 +27,7 @@ use crate::{
     external::{External, ForeignKind, Waiter},
     key::{Key, Kind, KindId},
     manager::Shared,
+    queue::Taken,
     store::{Store, Stores},
     workload::WorkloadClient,
     writes::Written,
@@ -40,6 +41,7 @@ pub struct Context {
     waiter: Option<Waiter>,
     /// Since when this reconcile was due.
     due: Option<Instant>,
+    by_timer: bool,
     log: Mutex<Log>,
 }
 
@@ -61,14 +63,22 @@ impl Context {
             key,
             waiter,
             due: None,
+            by_timer: false,
             log: Mutex::default(),
         }
     }
 
-    /// This reconcile was due since then.
-    pub(crate) fn due_since(mut self, due: Instant) -> Self {
-        self.due = Some(due);
+    /// What the queue knows of this reconcile.
+    pub(crate) fn taken(mut self, taken: &Taken) -> Self {
+        self.due = Some(taken.due);
+        self.by_timer = taken.by_timer;
         self
+    }
+
+    /// Whether nothing that this controller watches has changed since the last reconcile of the object: only the time has
+    /// come that it asked for with [`Next::After`](crate::Next::After).
+    pub fn is_by_timer(&self) -> bool {
+        self.by_timer
     }
 
     /// The object that is being reconciled.

@@ -14,7 +14,7 @@ use crate::{
     external::{Subscriber, Waiter},
     key::Key,
     manager::Shared,
-    queue::{Priority, WorkQueue},
+    queue::{Priority, Taken, WorkQueue},
     ring::ShardKey,
     store::{AnyStore, SYNC_LIMIT, StoreNotReady},
     workload::{OfCluster, WorkloadSubscriber, WorkloadWatch},
@@ -98,10 +98,10 @@ impl Runner {
                         runner.queue.add(key, Priority::Low);
                     }
                 }
-                next = runner.queue.next_due(), if in_flight.len() < runner.concurrency => {
-                    let Some((key, due)) = next else { break };
-                    let span = tracing::info_span!("reconcile", controller = %runner.name, object = %key);
-                    let work = runner.clone().work(shared.clone(), log.clone(), key, due);
+                next = runner.queue.take_next(), if in_flight.len() < runner.concurrency => {
+                    let Some(taken) = next else { break };
+                    let span = tracing::info_span!("reconcile", controller = %runner.name, object = %taken.key);
+                    let work = runner.clone().work(shared.clone(), log.clone(), taken);
                     in_flight.spawn(work.instrument(span));
                 }
             }
@@ -113,13 +113,13 @@ impl Runner {
         }
     }
 
-    async fn work(self: Arc<Self>, shared: Arc<Shared>, log: Arc<WriteLog>, key: Key, due: Instant) {
-        let (waited, _) = log.caught_up(&key, &shared.stores).await;
+    async fn work(self: Arc<Self>, shared: Arc<Shared>, log: Arc<WriteLog>, taken: Taken) {
+        let (waited, _) = log.caught_up(&taken.key, &shared.stores).await;
         for kind in waited {
             shared.metrics.waited_for_store(&self.name, &kind);
         }
         let started = Instant::now();
-        let outcome = self.reconcile(&shared, &log, &key, due).await;
+        let outcome = self.reconcile(&shared, &log, &taken).await;
         let result = match &outcome {
             Outcome::Done(Next::Done) => "success",
             Outcome::Done(Next::After(_)) => "requeue_after",
@@ -135,10 +135,11 @@ impl Runner {
             tracing::trace!(result, "reconciled");
             shared.metrics.reconciled(&self.name, result, started.elapsed());
         }
-        self.settle(&shared, &key, outcome);
+        self.settle(&shared, &taken.key, outcome);
     }
 
-    async fn reconcile(&self, shared: &Arc<Shared>, log: &WriteLog, key: &Key, due: Instant) -> Outcome {
+    async fn reconcile(&self, shared: &Arc<Shared>, log: &WriteLog, taken: &Taken) -> Outcome {
+        let key = &taken.key;
         let unknown = || Belonging {
             shard: ShardKey::of_cluster(key),
             filter: None,
@@ -155,7 +156,7 @@ impl Runner {
             key: key.clone(),
             queue: self.queue.clone(),
         };
-        let ctx = Context::new(shared.clone(), self.name.clone(), key.clone(), Some(waiter)).due_since(due);
+        let ctx = Context::new(shared.clone(), self.name.clone(), key.clone(), Some(waiter)).taken(taken);
         let reconcile = AssertUnwindSafe(self.reconciler.reconcile(&ctx, key)).catch_unwind();
         let ended = tokio::time::timeout(self.deadline, reconcile).await;
         log.record(key, ctx.take_written());

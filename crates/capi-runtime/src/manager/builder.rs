@@ -140,6 +140,7 @@ impl Builder {
         );
         // All other Secrets of a management cluster are nobody's business here.
         stores.select::<Secret>(capi_api::labels::CLUSTER_NAME);
+        stores.trim::<Secret>(forget_user_data);
         let workloads = Workloads::new(
             self.connector,
             self.probe,
@@ -178,5 +179,13 @@ impl Builder {
             features: self.features,
             ready: Readiness::default(),
         })
+    }
+}
+
+/// User data is large, is read once in the life of a machine, and contains keys: whoever boots the machine reads it live.
+fn forget_user_data(secret: &mut Secret) {
+    let mut owners = secret.metadata.owner_references.iter().flatten();
+    if owners.any(|owner| owner.api_version.starts_with("bootstrap.cluster.x-k8s.io/")) {
+        secret.data = None;
     }
 }

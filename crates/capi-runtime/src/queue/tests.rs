@@ -176,3 +176,33 @@ async fn an_object_that_changes_all_the_time_is_looked_at_at_intervals() {
     queue.next().await.unwrap();
     assert_eq!(later.elapsed().as_millis(), 5, "a pause is long enough");
 }
+
+/// Whoever looks less closely when its timer rings must not miss what happened meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_timer_is_told_from_an_event() {
+    let queue = WorkQueue::default();
+    let taken = async || {
+        let taken = queue.take_next().await.unwrap();
+        queue.succeeded(&taken.key);
+        taken.by_timer
+    };
+    queue.add(key("a"), Priority::High);
+    assert!(!taken().await, "an event");
+    let timer = || queue.add_after(key("a"), Priority::Low, Duration::from_secs(30));
+    timer();
+    assert!(taken().await, "its timer");
+    timer();
+    queue.add(key("a"), Priority::Low);
+    assert!(!taken().await, "an event before its timer");
+    timer();
+    let working = queue.take_next().await.unwrap();
+    assert!(working.by_timer);
+    queue.add(key("a"), Priority::High);
+    queue.succeeded(&working.key);
+    timer();
+    assert!(!taken().await, "an event while it was worked on");
+    timer();
+    let working = queue.take_next().await.unwrap();
+    queue.failed(&working.key);
+    assert!(!taken().await, "a failure");
+}

@@ -131,6 +131,11 @@ impl<K: Stored> Store<K> {
         object
     }
 
+    /// Whether there is an object of that key, which takes less than a look at it.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.version(key).is_some()
+    }
+
     /// The number of an object's resource version, which takes less than a look at the object.
     pub(crate) fn version(&self, key: &Key) -> Option<u64> {
         self.0.state.read().objects.get(key).map(|slot| slot.version)
@@ -399,7 +404,13 @@ fn unpacked<K: Stored>(slots: Vec<(&Arc<Key>, &Slot<K>)>) -> (Vec<Arc<K>>, Vec<A
 impl<K: Stored> Packs for Inner<K> {
     fn pack(&self, key: &Key) -> Packing {
         let state = self.state.read();
-        state.objects.get(key).map_or(Packing::Packed, Slot::pack)
+        state.objects.get(key).map_or(Packing::Compressed, Slot::pack)
+    }
+
+    fn compress(&self, key: &Key) {
+        if let Some(slot) = self.state.read().objects.get(key) {
+            slot.compress();
+        }
     }
 }
 

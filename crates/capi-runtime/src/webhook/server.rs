@@ -15,6 +15,7 @@ use kube::{
 use rustls::ServerConfig;
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Admission,
@@ -44,6 +45,22 @@ pub struct WebhookOptions {
     pub validating: Vec<String>,
     /// A folder with a certificate (`tls.crt`) and key (`tls.key`) that somebody else provides and injects.
     pub certificate_folder: Option<PathBuf>,
+    /// How long requests are answered after the manager has ended: API servers learn only after a while that others are to be
+    /// asked.
+    pub linger: Duration,
+}
+
+impl WebhookOptions {
+    /// Forgets configurations that nothing is registered for: nobody ships them, and nobody may look for them.
+    fn keep_needed(&mut self, admission: &Admission) {
+        let kinds = admission.kinds();
+        if !kinds.iter().any(|kind| kind.defaults) {
+            self.mutating.clear();
+        }
+        if !kinds.iter().any(|kind| kind.validates) {
+            self.validating.clear();
+        }
+    }
 }
 
 /// Serves admission over HTTPS.
@@ -61,13 +78,15 @@ impl WebhookServer {
         Self { options }
     }
 
+    /// Serves until the manager has ended and for as long as it is to linger.
     pub(crate) async fn run(
-        self,
+        mut self,
         admission: Admission,
         conversions: Conversions,
         shared: Arc<Shared>,
     ) -> Result<(), Error> {
         let definitions = conversions.definitions();
+        self.options.keep_needed(&admission);
         crate::transport::install_crypto();
         let serving = Arc::new(Serving::default());
         let mut tls = ServerConfig::builder()
@@ -84,29 +103,36 @@ impl WebhookServer {
                 }
             }
         });
+        let (ended, over) = (shared.cancelled(), CancellationToken::new());
         let served = pages::serve(
             listener,
             Some(TlsAcceptor::from(Arc::new(tls))),
             handler,
-            shared.cancelled(),
+            over.clone(),
         );
-        match &self.options.certificate_folder {
-            Some(folder) => {
-                serving.set(&PemPair {
+        let until_over = async {
+            ended.cancelled().await;
+            tokio::time::sleep(self.options.linger).await;
+            over.cancel();
+        };
+        let kept = async {
+            match &self.options.certificate_folder {
+                Some(folder) => serving.set(&PemPair {
                     certificate: read(folder, "tls.crt")?,
                     key: read(folder, "tls.key")?,
-                })?;
-                served.await;
-                Ok(())
-            }
-            None => {
-                tokio::select! {
+                }),
+                None => tokio::select! {
                     biased;
-                    () = served => Ok(()),
+                    () = ended.cancelled() => Ok(()),
                     result = self.keep_certificates(&shared, &serving, &definitions) => result,
-                }
+                },
             }
-        }
+        };
+        let served = async {
+            tokio::join!(served, until_over);
+            Ok(())
+        };
+        tokio::try_join!(served, kept).map(|_| ())
     }
 
     /// Renews the serving certificate and repairs the configurations, for ever.

@@ -254,6 +254,11 @@ impl Connection {
         // A workload cluster can have a hundred thousand pods; only the static ones of its control plane are of interest
         // as a store, all others are read live.
         stores.select::<Pod>("tier=control-plane");
+        // What they do counts, not what they are made of.
+        stores.trim::<Pod>(|pod| {
+            pod.spec = None;
+            pod.metadata.annotations = None;
+        });
         for prepare in shared.prepare.lock().iter() {
             prepare(&stores);
         }
