@@ -50,6 +50,10 @@ fn definitions(hooks: &BTreeMap<&'static str, Hooks>) -> anyhow::Result<Vec<Ship
 pub struct Hooks {
     /// The webhook configurations as YAML documents.
     configurations: Vec<String>,
+    /// Whether there is a configuration for defaults.
+    mutating: bool,
+    /// Whether there is one for validation.
+    validating: bool,
     /// The names of the definitions whose objects it converts.
     definitions: Vec<String>,
 }
@@ -71,10 +75,12 @@ pub async fn hooks() -> anyhow::Result<BTreeMap<&'static str, Hooks>> {
         (provider.register)(&mut manager);
         let (names, kinds) = (provider.names(), manager.admission().kinds());
         let mut configurations = Vec::new();
-        if kinds.iter().any(|kind| kind.defaults) {
+        let mutates = kinds.iter().any(|kind| kind.defaults);
+        let validates = kinds.iter().any(|kind| kind.validates);
+        if mutates {
             configurations.push(yaml("configuration", &mutating(&names, &kinds))?);
         }
-        if kinds.iter().any(|kind| kind.validates) {
+        if validates {
             configurations.push(yaml("configuration", &validating(&names, &kinds))?);
         }
         let definitions = manager.conversions().definitions();
@@ -82,6 +88,8 @@ pub async fn hooks() -> anyhow::Result<BTreeMap<&'static str, Hooks>> {
             provider.folder,
             Hooks {
                 configurations,
+                mutating: mutates,
+                validating: validates,
                 definitions,
             },
         );

@@ -83,19 +83,19 @@ pub fn cluster_rules(provider: &Provider, hooks: &Hooks) -> Vec<Rule> {
     {
         rule.beyond = Some("reports only what goes wrong, and little does in the scenes");
     }
-    if hooks.any() {
-        let names = provider.names();
-        for (resource, name) in [
-            ("mutatingwebhookconfigurations", names.mutating()),
-            ("validatingwebhookconfigurations", names.validating()),
-        ] {
+    let names = provider.names();
+    for (shipped, resource, name) in [
+        (hooks.mutating, "mutatingwebhookconfigurations", names.mutating()),
+        (
+            hooks.validating,
+            "validatingwebhookconfigurations",
+            names.validating(),
+        ),
+    ] {
+        if shipped {
             let group = "admissionregistration.k8s.io";
             rules.push(allow(group, resource, "list watch"));
-            let mut patch = allow(group, resource, "patch").named([name]);
-            if provider.folder == "infra-openstack" && resource.starts_with("mutating") {
-                patch = patch.beyond("for when it gets defaults to fill in");
-            }
-            rules.push(patch);
+            rules.push(allow(group, resource, "patch").named([name]));
         }
     }
     if !hooks.definitions.is_empty() {
@@ -235,9 +235,9 @@ fn inmemory() -> Vec<Rule> {
         allow(INFRASTRUCTURE, "devclusters devmachines", "list patch watch"),
         allow(INFRASTRUCTURE, "devclusters/status devmachines/status", "patch"),
         allow(CORE, "clusters", "list watch"),
-        // Machines are marked as bootstrapped.
+        // After a restart: Machines that were Nodes once are marked, kubeconfigs follow to the new address.
         allow(CORE, "machines", "list patch watch"),
-        allow("", "secrets", "list watch"),
+        allow("", "secrets", "list patch watch"),
         allow("", "secrets", "get").beyond("bootstrap data without the label of its cluster"),
     ]
 }
@@ -254,7 +254,6 @@ fn openstack() -> Vec<Rule> {
         allow(INFRASTRUCTURE, "openstackmachinetemplates", "list watch"),
         allow(CORE, "clusters machines", "list watch"),
         allow(IPAM, "ipaddressclaims ipaddresses", "list watch"),
-        allow("", "secrets", "list watch"),
     ];
     let working = [
         allow(

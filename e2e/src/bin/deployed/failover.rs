@@ -230,7 +230,10 @@ mod tests {
         let delays: Vec<Delay> = (1..=200)
             .map(|ms| (SignedDuration::from_millis(ms), String::new()))
             .collect();
-        assert_eq!(percentile(&delays, 99).unwrap().0, SignedDuration::from_millis(198));
+        assert_eq!(
+            percentile(&delays, 99).unwrap().0,
+            SignedDuration::from_millis(198)
+        );
         assert_eq!(
             percentile(&delays[..60], 99).unwrap().0,
             SignedDuration::from_millis(60)
