@@ -202,7 +202,10 @@ fn what_nobody_uses_is_packed_and_readers_do_not_notice() {
     assert_eq!(unpacked_names(&store), ["o7", "o8", "o9"]);
     let first = Key::new("ns", "o0");
     let compressed = |key: &Key| store.0.state.read().objects[key].is_compressed();
-    assert!(compressed(&first) && !compressed(&Key::new("ns", "o1")), "the oldest");
+    assert!(
+        compressed(&first) && !compressed(&Key::new("ns", "o1")),
+        "the oldest"
+    );
     for number in 0..10 {
         let key = Key::new("ns", format!("o{number}"));
         assert_eq!(

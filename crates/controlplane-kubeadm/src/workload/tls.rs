@@ -114,6 +114,11 @@ impl ServerTls {
         })
     }
 
+    /// The time by which certificates are checked from now on.
+    pub fn set_time(&self, now: Timestamp) {
+        self.time.0.store(now.as_second(), Ordering::Relaxed);
+    }
+
     /// The handshake; `name` is what the server is called by (SNI).
     pub async fn connect<I>(&self, stream: I, name: &str) -> io::Result<TlsStream<I>>
     where
@@ -218,7 +223,7 @@ impl EtcdCredentials {
         cached.keys.retain(|_, (made, _)| fresh(made));
         let id = authority.info().public_key_hash.clone() + &authority.info().not_after.to_string();
         if let Some((_, tls)) = cached.tls.get(&id) {
-            tls.time.0.store(now.as_second(), Ordering::Relaxed);
+            tls.set_time(now);
             return Ok(tls.clone());
         }
         let key = match cached.keys.get(&algorithm) {

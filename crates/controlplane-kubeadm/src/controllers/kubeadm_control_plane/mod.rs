@@ -21,6 +21,7 @@ mod preflight;
 mod progress;
 mod remediation;
 mod replicas;
+mod rest;
 mod status;
 mod stray;
 mod sync;
@@ -136,6 +137,9 @@ struct KubeadmControlPlaneReconciler {
 #[async_trait]
 impl Reconciler for KubeadmControlPlaneReconciler {
     async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Next, Failure> {
+        if let Some(next) = rest::look(ctx, &self.settings, &self.memory).await {
+            return Ok(next);
+        }
         let Some(control_plane) = ctx.store::<KubeadmControlPlane>().get(key) else {
             self.memory.forget(key);
             self.paces.forget(key);
@@ -226,6 +230,9 @@ impl KubeadmControlPlaneReconciler {
             .retain(|machine| acted.is_err() || !plan.deletes(&machine.name_any()));
         let held = self.write(ctx, &world, &report).await?;
         acted?;
+        if let Some(until) = rest::until(ctx, &self.memory, &world, &plan, &report) {
+            self.memory.rest_until(ctx.key(), until);
+        }
         Ok(self.next(ctx, &world, &plan, report.look_again).earliest(held))
     }
 

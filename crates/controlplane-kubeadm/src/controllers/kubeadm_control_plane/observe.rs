@@ -23,7 +23,7 @@ use crate::{
     workload::{
         self,
         etcd::{EtcdCluster, EtcdView, ThroughApiServer},
-        tls::EtcdCredentials,
+        tls::{EtcdCredentials, ServerTls},
     },
 };
 
@@ -34,15 +34,26 @@ const ETCD_ANSWER_LIFE: SignedDuration = SignedDuration::from_secs(20);
 #[derive(Default)]
 pub struct Memory {
     credentials: EtcdCredentials,
-    etcd: Mutex<BTreeMap<Key, Remembered>>,
+    etcd: Mutex<BTreeMap<Key, Answer>>,
     /// What the add-ons were last made to fit.
     addons: Mutex<BTreeMap<Key, String>>,
+    /// Until when control planes rest.
+    resting: Mutex<BTreeMap<Key, Timestamp>>,
 }
 
-struct Remembered {
+/// What etcd answered, and how it was asked.
+#[derive(Clone)]
+pub struct Answer {
     at: Timestamp,
     fingerprint: Vec<String>,
-    view: EtcdView,
+    /// The Cluster.
+    pub cluster: Key,
+    /// The Nodes whose members were asked.
+    pub asked: Vec<String>,
+    /// The client certificate and the authority.
+    pub tls: ServerTls,
+    /// What they said.
+    pub view: EtcdView,
 }
 
 impl Memory {
@@ -50,6 +61,30 @@ impl Memory {
     pub fn forget(&self, key: &Key) {
         self.forget_etcd(key);
         self.addons.lock().remove(key);
+        self.resting.lock().remove(key);
+    }
+
+    /// Whether the add-ons were made to fit this.
+    pub fn addons_fit(&self, key: &Key, fingerprint: &str) -> bool {
+        self.addons
+            .lock()
+            .get(key)
+            .is_some_and(|known| known == fingerprint)
+    }
+
+    /// The control plane rests until then.
+    pub fn rest_until(&self, key: &Key, until: Timestamp) {
+        self.resting.lock().insert(key.clone(), until);
+    }
+
+    /// Until when the control plane rests, which is over if nobody says so again.
+    pub fn take_rest(&self, key: &Key) -> Option<Timestamp> {
+        self.resting.lock().remove(key)
+    }
+
+    /// What etcd answered last.
+    pub fn answer(&self, key: &Key) -> Option<Answer> {
+        self.etcd.lock().get(key).cloned()
     }
 
     /// The add-ons fit.
@@ -262,7 +297,7 @@ async fn observe_workload(
     if world.etcd_is_managed() && !world.machines.is_empty() {
         view.etcd = observe_etcd(ctx, settings, memory, world, &client, &view, &pods).await;
     }
-    if addons::is_due(world) && memory.addons.lock().get(ctx.key()) != Some(&addons::fingerprint(world)) {
+    if addons::is_due(world) && !memory.addons_fit(ctx.key(), &addons::fingerprint(world)) {
         view.addons = match workload::addons::observe(&client).await {
             Ok(addons) => Some(addons),
             Err(error) => {
@@ -308,12 +343,28 @@ async fn observe_etcd(
             .at
             .checked_add(ETCD_ANSWER_LIFE)
             .is_ok_and(|until| now < until);
-        if young && known.fingerprint == fingerprint && is_good(&known.view) {
+        if young && absent.is_empty() && known.fingerprint == fingerprint && is_good(&known.view) {
             return Some(known.view.clone());
         }
     }
-    let mut etcd = match cluster(ctx, settings, memory, world, client) {
-        Ok(etcd) => etcd.view(&asked).await,
+    let mut etcd = match credentials(ctx, memory, world) {
+        Ok(tls) => {
+            let etcd = EtcdCluster {
+                reach: reach(settings, client.clone(), tls.clone()),
+                timeouts: settings.etcd_timeouts,
+            };
+            let view = etcd.view(&asked).await;
+            let answer = Answer {
+                at: now,
+                fingerprint,
+                cluster: Key::of(&*world.cluster),
+                asked,
+                tls,
+                view: view.clone(),
+            };
+            memory.etcd.lock().insert(ctx.key().clone(), answer);
+            view
+        }
         Err(error) => EtcdView {
             members: Err(format!("Failed to connect to etcd: {error}")),
             alarms: Ok(BTreeMap::new()),
@@ -324,12 +375,6 @@ async fn observe_etcd(
         let reason = format!("Pod etcd-{node} does not exist");
         etcd.answers.insert(node, Err(reason));
     }
-    let remembered = Remembered {
-        at: now,
-        fingerprint,
-        view: etcd.clone(),
-    };
-    memory.etcd.lock().insert(ctx.key().clone(), remembered);
     Some(etcd)
 }
 
@@ -352,18 +397,25 @@ pub fn cluster(
     world: &World,
     client: &WorkloadClient,
 ) -> Result<EtcdCluster, Error> {
-    let authority = certificates::authority(world, Purpose::EtcdCa)?;
-    let algorithm = world.key_algorithm();
-    let tls = memory
-        .credentials
-        .tls(&authority, algorithm, ctx.keys(), ctx.randomness(), ctx.now())?;
-    let reach = ThroughApiServer {
-        dialer: settings.etcd_dialer.clone(),
-        workload: client.clone(),
-        tls,
-    };
     Ok(EtcdCluster {
-        reach: Arc::new(reach),
+        reach: reach(settings, client.clone(), credentials(ctx, memory, world)?),
         timeouts: settings.etcd_timeouts,
     })
+}
+
+/// The way to etcd through the API server.
+pub fn reach(settings: &Settings, workload: WorkloadClient, tls: ServerTls) -> Arc<ThroughApiServer> {
+    Arc::new(ThroughApiServer {
+        dialer: settings.etcd_dialer.clone(),
+        workload,
+        tls,
+    })
+}
+
+fn credentials(ctx: &Context, memory: &Memory, world: &World) -> Result<ServerTls, Error> {
+    let authority = certificates::authority(world, Purpose::EtcdCa)?;
+    let algorithm = world.key_algorithm();
+    memory
+        .credentials
+        .tls(&authority, algorithm, ctx.keys(), ctx.randomness(), ctx.now())
 }

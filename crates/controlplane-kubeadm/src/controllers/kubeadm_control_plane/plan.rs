@@ -120,6 +120,15 @@ impl Plan {
         self.look_again = self.look_again.into_iter().chain(time).min();
     }
 
+    /// There is nothing to do and nothing to wait for but, perhaps, a time.
+    pub fn is_content(&self) -> bool {
+        let nothing = Self {
+            look_again: self.look_again,
+            ..Self::default()
+        };
+        *self == nothing
+    }
+
     /// It deletes this Machine.
     pub fn deletes(&self, machine: &str) -> bool {
         let deletes = |action: &Action| matches!(action, Action::DeleteMachine(name) if name == machine);

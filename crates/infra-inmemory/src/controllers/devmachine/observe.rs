@@ -187,7 +187,8 @@ async fn bootstrap_data(ctx: &Context, observed: &Observed) -> Result<Result<Boo
         return Ok(Err("the Machine has no spec.bootstrap.dataSecretName".to_owned()));
     };
     let key = namespace.sibling(name);
-    let Some(secret) = secrets::read(ctx, &key).await? else {
+    // Stores do not keep user data.
+    let Some(secret) = ctx.get_live::<Secret>(&key).await? else {
         return Ok(Err(format!("bootstrap data Secret {key} does not exist")));
     };
     Ok(parse(&secret, observed).map_err(|problem| format!("bootstrap data Secret {key}: {problem}")))
