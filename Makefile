@@ -29,7 +29,8 @@ sim: ## The simulations at length: 100 runs from one seed compared, 100 seeds, 5
 	SIM_CRASH=all $(CARGO) test -p e2e $(UNIFY) --test crash
 	SIM_SEEDS=5 $(CARGO) test -p e2e $(UNIFY) --test crash
 	SIM_CRASH=all $(CARGO) test -p capi-core $(UNIFY) --test crashes --test healing a_crash_after_any_write
-	CONVERSION_ROUND_TRIPS=10000 $(CARGO) test -p capi-runtime -p infra-openstack $(UNIFY) --test conversion --test api conver
+	CONVERSION_ROUND_TRIPS=10000 $(CARGO) test -p capi-runtime $(UNIFY) --test conversion
+	CONVERSION_ROUND_TRIPS=10000 $(CARGO) test -p infra-openstack $(UNIFY) --test api conversion
 
 crds: ## Writes what is generated of deploy/: definitions, webhook configurations, permissions, Deployments
 	$(CARGO) build -p e2e --bin crdgen $(UNIFY)
