@@ -7,7 +7,7 @@
 pub(crate) mod leases;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     pin::pin,
     sync::Arc,
 };
@@ -61,7 +61,38 @@ struct State {
     paused: bool,
     /// Counts the changes after which more may be ours than before.
     generation: u64,
+    /// The latest generations, the present one last.
+    eras: VecDeque<Era>,
     working: BTreeMap<ShardKey, usize>,
+}
+
+/// One generation.
+#[derive(Debug)]
+struct Era {
+    generation: u64,
+    /// All members that divided the work in it, one set after the other; an empty one where nothing could be started.
+    divided: Vec<BTreeSet<String>>,
+}
+
+/// How many generations are remembered.
+const ERAS: usize = 64;
+
+/// What this member could start without interruption since some generation.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    me: String,
+    /// None if that is too long ago.
+    divided: Option<BTreeSet<BTreeSet<String>>>,
+}
+
+impl Kept {
+    /// Whether nothing of the shard can have been missed.
+    pub(crate) fn covers(&self, shard: &ShardKey) -> bool {
+        let mine = |members: &BTreeSet<String>| owner(members, shard) == Some(self.me.as_str());
+        self.divided
+            .as_ref()
+            .is_some_and(|divided| divided.iter().all(mine))
+    }
 }
 
 /// Permission to work on a shard, until dropped.
@@ -85,6 +116,10 @@ impl Ring {
 
     fn with(members: BTreeSet<String>, me: String) -> Self {
         let state = State {
+            eras: VecDeque::from([Era {
+                generation: 0,
+                divided: vec![members.clone()],
+            }]),
             members,
             next: None,
             paused: false,
@@ -128,7 +163,13 @@ impl Ring {
 
     /// From now on only work that both the members now and these give us is started.
     pub(crate) fn restrict(&self, members: BTreeSet<String>) {
-        self.inner.state.lock().next = Some(members);
+        {
+            let mut state = self.inner.state.lock();
+            if let Some(era) = state.eras.back_mut() {
+                era.divided.push(members.clone());
+            }
+            state.next = Some(members);
+        }
         self.inner.changes.notify_waiters();
     }
 
@@ -156,10 +197,19 @@ impl Ring {
             if state.members == members && state.next.is_none() && state.paused != known {
                 return;
             }
+            let divided = if known { members.clone() } else { BTreeSet::new() };
             state.members = members;
             state.next = None;
             state.paused = !known;
             state.generation += 1;
+            let generation = state.generation;
+            state.eras.push_back(Era {
+                generation,
+                divided: vec![divided],
+            });
+            if state.eras.len() > ERAS {
+                state.eras.pop_front();
+            }
         }
         self.inner.changes.notify_waiters();
     }
@@ -175,6 +225,17 @@ impl Ring {
                 return now;
             }
             changed.await;
+        }
+    }
+
+    /// What could be started all the time since `generation` began: only of the rest something can have been missed.
+    pub(crate) fn kept_since(&self, generation: u64) -> Kept {
+        let state = self.inner.state.lock();
+        let eras = state.eras.iter().filter(|era| era.generation >= generation);
+        let remembered = state.eras.front().is_some_and(|era| era.generation <= generation);
+        Kept {
+            me: self.inner.me.clone(),
+            divided: remembered.then(|| eras.flat_map(|era| era.divided.iter().cloned()).collect()),
         }
     }
 
@@ -291,6 +352,45 @@ mod tests {
         };
         assert_eq!(ShardKey::of(&meta("m", labels)), ShardKey::of(&meta("c", None)));
         assert_ne!(ShardKey::of(&meta("x", None)), ShardKey::of(&meta("c", None)));
+    }
+
+    #[test]
+    fn what_was_ours_all_the_time_is_kept_and_what_could_not_be_started_for_a_moment_is_not() {
+        let (alone, both, three) = (members(&["a"]), members(&["a", "b"]), members(&["a", "b", "c"]));
+        let shards = shards(300);
+        let mine = |members: &BTreeSet<String>| -> Vec<&ShardKey> {
+            shards
+                .iter()
+                .filter(|shard| owner(members, shard) == Some("a"))
+                .collect()
+        };
+        let kept = |ring: &Ring, since| -> Vec<&ShardKey> {
+            let kept = ring.kept_since(since);
+            shards.iter().filter(|shard| kept.covers(shard)).collect()
+        };
+        let ring = Ring::unknown("a");
+        ring.activate(both.clone(), true);
+        assert!(kept(&ring, 0).is_empty(), "nothing was ours at first");
+        let since = ring.generation();
+        assert_eq!(kept(&ring, since), mine(&both));
+        ring.activate(alone.clone(), true);
+        assert_eq!(kept(&ring, since), mine(&both), "those of the dead one are new");
+
+        // A newcomer that never comes: for a while its share was not started.
+        let since = ring.generation();
+        ring.restrict(three.clone());
+        ring.activate(alone.clone(), true);
+        assert_eq!(kept(&ring, since), mine(&three));
+        let since = ring.generation();
+        ring.activate(alone.clone(), false);
+        ring.activate(alone.clone(), true);
+        assert!(kept(&ring, since).is_empty(), "nothing was started for a moment");
+        let since = ring.generation();
+        for _ in 0..ERAS {
+            ring.activate(both.clone(), true);
+            ring.activate(alone.clone(), true);
+        }
+        assert!(kept(&ring, since).is_empty(), "too long ago");
     }
 
     #[tokio::test(start_paused = true)]

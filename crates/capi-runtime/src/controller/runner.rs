@@ -93,9 +93,12 @@ impl Runner {
                 () = cancel.cancelled() => break,
                 _ = in_flight.join_next(), if !in_flight.is_empty() => {}
                 now = shared.ring.changed_from(generation) => {
+                    let kept = shared.ring.kept_since(generation);
                     generation = now;
                     for key in (runner.primary.keys)() {
-                        runner.queue.add(key, Priority::Low);
+                        if !kept.covers(&runner.belonging(&key).shard) {
+                            runner.queue.add(key, Priority::Low);
+                        }
                     }
                 }
                 next = runner.queue.take_next(), if in_flight.len() < runner.concurrency => {
@@ -138,13 +141,17 @@ impl Runner {
         self.settle(&shared, &taken.key, outcome);
     }
 
-    async fn reconcile(&self, shared: &Arc<Shared>, log: &WriteLog, taken: &Taken) -> Outcome {
-        let key = &taken.key;
-        let unknown = || Belonging {
+    /// Where an object belongs; one that is gone to nothing but itself.
+    fn belonging(&self, key: &Key) -> Belonging {
+        (self.primary.look)(key).unwrap_or_else(|| Belonging {
             shard: ShardKey::of_cluster(key),
             filter: None,
-        };
-        let belonging = (self.primary.look)(key).unwrap_or_else(unknown);
+        })
+    }
+
+    async fn reconcile(&self, shared: &Arc<Shared>, log: &WriteLog, taken: &Taken) -> Outcome {
+        let key = &taken.key;
+        let belonging = self.belonging(key);
         let Some(_work) = shared.ring.enter(&belonging.shard) else {
             return Outcome::Skipped;
         };
