@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cluster_pki::PemPair;
-use http::{Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode, Version, header::CONNECTION};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
@@ -94,16 +94,26 @@ impl WebhookServer {
             .with_cert_resolver(serving.clone());
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let listener = pages::listen(self.options.address).await?;
-        let handler = pages::handler(move |request| {
-            let (admission, conversions) = (admission.clone(), conversions.clone());
-            async move {
-                match request.uri().path() {
-                    "/convert" => convert(&conversions, &request),
-                    _ => review(&admission, request).await,
+        let ended = shared.cancelled();
+        let handler = pages::handler({
+            let ended = ended.clone();
+            move |request| {
+                let (admission, conversions, ended) = (admission.clone(), conversions.clone(), ended.clone());
+                async move {
+                    let version = request.version();
+                    let page = match request.uri().path() {
+                        "/convert" => convert(&conversions, &request),
+                        _ => review(&admission, request).await,
+                    };
+                    if ended.is_cancelled() {
+                        last(page, version)
+                    } else {
+                        page
+                    }
                 }
             }
         });
-        let (ended, over) = (shared.cancelled(), CancellationToken::new());
+        let over = CancellationToken::new();
         let served = pages::serve(
             listener,
             Some(TlsAcceptor::from(Arc::new(tls))),
@@ -172,6 +182,16 @@ impl WebhookServer {
             }
         }
     }
+}
+
+/// The last answer over a connection. API servers keep connections for HTTP/1.1, and a request that is on its way while one is
+/// closed is lost; told so, the client closes it. (HTTP/2 says it in its own words when the server ends.)
+fn last(mut page: Page, version: Version) -> Page {
+    if version < Version::HTTP_2 {
+        page.headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    page
 }
 
 /// Answers one ConversionReview.
