@@ -235,8 +235,9 @@ fn inmemory() -> Vec<Rule> {
         allow(INFRASTRUCTURE, "devclusters devmachines", "list patch watch"),
         allow(INFRASTRUCTURE, "devclusters/status devmachines/status", "patch"),
         allow(CORE, "clusters", "list watch"),
-        // After a restart: Machines that were Nodes once are marked, kubeconfigs follow to the new address.
-        allow(CORE, "machines", "list patch watch"),
+        allow(CORE, "machines", "list watch"),
+        allow(CORE, "machines", "patch").beyond("marks a Machine that was a Node once and boots anew"),
+        // Kubeconfigs follow to the address of a new process.
         allow("", "secrets", "list patch watch"),
         allow("", "secrets", "get").beyond("bootstrap data without the label of its cluster"),
     ]
