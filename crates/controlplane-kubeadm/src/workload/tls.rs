@@ -10,9 +10,7 @@ use std::{
 };
 
 use capi_runtime::transport::last_session;
-use cluster_pki::{
-    CertificateAuthority, CertificateRequest, KeyAlgorithm, KeySource, PemPair, PrivateKey, Validity,
-};
+use cluster_pki::{CertificateAuthority, CertificateRequest, KeyAlgorithm, KeySource, PrivateKey, Validity};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use rustls::{
@@ -25,6 +23,7 @@ use rustls::{
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
+    sign::{CertifiedKey, SigningKey, SingleCertAndKey},
     time_provider::TimeProvider,
 };
 use seams::Randomness;
@@ -44,6 +43,25 @@ const CACHED: SignedDuration = SignedDuration::from_hours(24);
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
 
+/// A key in the two forms that it is needed in; the second takes some KiB and serves all clusters.
+#[derive(Clone)]
+struct SharedKey {
+    key: PrivateKey,
+    signing: Arc<dyn SigningKey>,
+}
+
+impl SharedKey {
+    fn new(key: PrivateKey) -> io::Result<Self> {
+        let pem = key.to_pem();
+        let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(io::Error::other)?;
+        let signing = PROVIDER
+            .key_provider
+            .load_private_key(der)
+            .map_err(io::Error::other)?;
+        Ok(Self { key, signing })
+    }
+}
+
 /// How to speak TLS with servers whose certificates come from one authority. Cloning shares it.
 #[derive(Clone)]
 pub struct ServerTls {
@@ -59,7 +77,7 @@ impl fmt::Debug for ServerTls {
 
 impl ServerTls {
     /// With a client certificate, towards servers of the authority.
-    pub fn new(authority: &str, client: &PemPair, now: Timestamp) -> io::Result<Self> {
+    fn new(authority: &str, client: CertifiedKey, now: Timestamp) -> io::Result<Self> {
         Self::build(authority, Some(client), now)
     }
 
@@ -68,7 +86,7 @@ impl ServerTls {
         Self::build(authority, None, now)
     }
 
-    fn build(authority: &str, client: Option<&PemPair>, now: Timestamp) -> io::Result<Self> {
+    fn build(authority: &str, client: Option<CertifiedKey>, now: Timestamp) -> io::Result<Self> {
         let time = Arc::new(SetTime(AtomicI64::new(now.as_second())));
         let provider = PROVIDER.clone();
         let mut roots = RootCertStore::empty();
@@ -86,27 +104,20 @@ impl ServerTls {
             .map_err(io::Error::other)?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
+        let asks_again = client.is_some();
         let mut config = match client {
             None => config.with_no_client_auth(),
-            Some(client) => {
-                let chain = CertificateDer::pem_slice_iter(client.certificate.as_bytes())
-                    .collect::<Result<Vec<_>, _>>()
-                    .map_err(io::Error::other)?;
-                let key = PrivateKeyDer::from_pem_slice(client.key.as_bytes()).map_err(io::Error::other)?;
-                config
-                    .with_client_auth_cert(chain, key)
-                    .map_err(io::Error::other)?
-            }
+            Some(client) => config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(client))),
         };
         // A member is asked again and again, an API server's certificate is looked at once.
-        config.resumption = match client {
-            Some(_) => last_session(),
-            None => Resumption::disabled(),
+        config.resumption = match asks_again {
+            true => last_session(),
+            false => Resumption::disabled(),
         };
         // etcd speaks nothing but HTTP/2; an API server is only asked for its certificate.
-        config.alpn_protocols = match client {
-            Some(_) => vec![b"h2".to_vec()],
-            None => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        config.alpn_protocols = match asks_again {
+            true => vec![b"h2".to_vec()],
+            false => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         };
         Ok(Self {
             config: Arc::new(config),
@@ -202,7 +213,7 @@ pub struct EtcdCredentials(Mutex<Cached>);
 
 #[derive(Default)]
 struct Cached {
-    keys: BTreeMap<KeyAlgorithm, (Timestamp, PrivateKey)>,
+    keys: BTreeMap<KeyAlgorithm, (Timestamp, SharedKey)>,
     /// By the authority's certificate.
     tls: BTreeMap<String, (Timestamp, ServerTls)>,
 }
@@ -229,19 +240,19 @@ impl EtcdCredentials {
         let key = match cached.keys.get(&algorithm) {
             Some((_, key)) => key.clone(),
             None => {
-                let key = keys.generate(algorithm)?;
+                let key = SharedKey::new(keys.generate(algorithm)?).map_err(Error::Tls)?;
                 cached.keys.insert(algorithm, (now, key.clone()));
                 key
             }
         };
         let request =
             CertificateRequest::client(CLIENT_NAME, Validity::days(now, CLIENT_DAYS)).signature_only();
-        let certificate = authority.issue(&request, &key, randomness)?;
-        let client = PemPair {
-            certificate,
-            key: key.to_pem(),
-        };
-        let tls = ServerTls::new(authority.certificate_pem(), &client, now).map_err(Error::Tls)?;
+        let certificate = authority.issue(&request, &key.key, randomness)?;
+        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Error::Tls(io::Error::other(error)))?;
+        let client = CertifiedKey::new(chain, key.signing);
+        let tls = ServerTls::new(authority.certificate_pem(), client, now).map_err(Error::Tls)?;
         cached.tls.insert(id, (now, tls.clone()));
         Ok(tls)
     }

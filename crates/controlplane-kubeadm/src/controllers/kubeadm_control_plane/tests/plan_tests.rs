@@ -425,3 +425,32 @@ fn a_machine_that_is_being_provisioned_blocks_without_alarm() {
     );
     assert!(!findings.alarming, "{findings:?}");
 }
+
+/// A control plane that rests is looked at less closely, so nothing but a time may be left over.
+#[test]
+fn only_a_plan_without_anything_left_is_content() {
+    let mut plan = Plan::default();
+    assert!(plan.is_content());
+    plan.look_again = Some(now());
+    assert!(plan.is_content(), "a time alone");
+    for left in [
+        Plan {
+            actions: vec![Action::RemoveFinalizer],
+            ..plan.clone()
+        },
+        Plan {
+            waits: vec!["for something".to_owned()],
+            ..plan.clone()
+        },
+        Plan {
+            etcd_notes: vec!["no quorum".to_owned()],
+            ..plan.clone()
+        },
+        Plan {
+            warnings: vec![("Reason", "message".to_owned())],
+            ..plan.clone()
+        },
+    ] {
+        assert!(!left.is_content(), "{left:?}");
+    }
+}
