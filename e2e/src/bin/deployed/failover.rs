@@ -103,7 +103,8 @@ fn write(line: &str) -> Option<Write> {
     })
 }
 
-/// The changes between a kill and the next: how long after the kill each was put right, and those that nobody put right.
+/// The changes between a kill and the next: how long after the kill the API server was asked to put each right, and those that
+/// nobody put right. (How long the API server then took says nothing about replicas.)
 fn put_right(writes: &[Write], kill: Timestamp, next: Option<Timestamp>) -> (Vec<Delay>, Vec<String>) {
     let (mut delays, mut stayed) = (Vec::new(), Vec::new());
     let changes = writes.iter().filter(|write| {
@@ -120,7 +121,7 @@ fn put_right(writes: &[Write], kill: Timestamp, next: Option<Timestamp>) -> (Vec
             Some(answer) => {
                 let pod = answer.pod.as_deref().unwrap_or_default();
                 delays.push((
-                    answer.to.duration_since(kill),
+                    answer.from.duration_since(kill),
                     format!("{} by {pod} after {kill}", answer.what),
                 ));
             }
@@ -210,7 +211,7 @@ mod tests {
             at(None, 2000, 2010),
         ];
         let (delays, stayed) = put_right(&writes, time(100), Some(time(1000)));
-        assert_eq!((delays.len(), delays[0].0), (1, SignedDuration::from_millis(600)));
+        assert_eq!((delays.len(), delays[0].0), (1, SignedDuration::from_millis(590)));
         assert!(stayed.is_empty(), "{stayed:?}");
         let (delays, stayed) = put_right(&writes, time(1000), None);
         assert_eq!((delays.len(), stayed.len()), (0, 1));
