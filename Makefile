@@ -59,6 +59,8 @@ test-deployed: build ## What is shipped, as it is shipped: installed by capictl,
 	e2e/deployed rbac
 	e2e/deployed installation
 	CLUSTERS=10 SECONDS_OF_KILLS=120 e2e/deployed kill
+	e2e/deployed newer-build
+	e2e/deployed mixing
 
 test-embedded: build ## The life cycle on the embedded API server, driven by kubectl
 	e2e/embedded
