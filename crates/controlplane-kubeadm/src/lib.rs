@@ -25,7 +25,8 @@ pub struct Settings {
     pub etcd_timeouts: Timeouts,
     /// How long conditions that come from a workload cluster stay as they are after it was last reached.
     pub remote_conditions_grace_period: Duration,
-    /// How many control planes are reconciled at the same time.
+    /// How many control planes are reconciled at the same time. Many: most of the time they wait for answers of workload
+    /// clusters, and a slow one must not hold up others.
     pub concurrency: usize,
 }
 
@@ -35,7 +36,7 @@ impl Default for Settings {
             etcd_dialer: Arc::new(PortForwardTls),
             etcd_timeouts: Timeouts::default(),
             remote_conditions_grace_period: Duration::from_secs(300),
-            concurrency: 10,
+            concurrency: 100,
         }
     }
 }

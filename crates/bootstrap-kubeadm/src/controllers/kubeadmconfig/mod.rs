@@ -94,6 +94,8 @@ fn controller(options: Options) -> Controller<KubeadmConfig> {
             Some(cluster) => waiting_of(&Key::of(object).sibling(cluster.clone()), stores),
             None => Vec::new(),
         })
+        // They wait for answers of workload clusters, and a slow one must not hold up others.
+        .concurrency(100)
         .connects_workloads()
 }
 
