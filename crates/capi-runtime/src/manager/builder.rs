@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use capi_api::secrets;
 use cluster_pki::{FreshKeys, KeySource, SharedKeys};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
@@ -183,9 +184,55 @@ impl Builder {
 }
 
 /// User data is large, is read once in the life of a machine, and contains keys: whoever boots the machine reads it live.
+/// Certificates that a bootstrap provider made for a cluster without a control plane object have the same owner and stay.
 fn forget_user_data(secret: &mut Secret) {
     let mut owners = secret.metadata.owner_references.iter().flatten();
-    if owners.any(|owner| owner.api_version.starts_with("bootstrap.cluster.x-k8s.io/")) {
-        secret.data = None;
+    if owners.any(|owner| owner.api_version.starts_with("bootstrap.cluster.x-k8s.io/"))
+        && let Some(data) = &mut secret.data
+    {
+        data.remove(secrets::VALUE_KEY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_what_a_bootstrap_provider_makes_only_user_data_is_forgotten() {
+        let bootstrap = "bootstrap.cluster.x-k8s.io/v1beta2";
+        for (owner, kind, key, kept) in [
+            (bootstrap, "KubeadmConfig", "value", false),
+            (bootstrap, "SomebodysConfig", "value", false),
+            (bootstrap, "KubeadmConfig", "format", true),
+            (bootstrap, "KubeadmConfig", "tls.crt", true),
+            (bootstrap, "KubeadmConfig", "tls.key", true),
+            // A kubeconfig.
+            (
+                "controlplane.cluster.x-k8s.io/v1beta2",
+                "KubeadmControlPlane",
+                "value",
+                true,
+            ),
+            ("cluster.x-k8s.io/v1beta2", "Cluster", "value", true),
+        ] {
+            let mut secret: Secret = serde_json::from_value(json!({
+                "metadata": { "name": "s", "ownerReferences": [
+                    { "apiVersion": owner, "kind": kind, "name": "o", "uid": "u" }] },
+                "data": { key: "eA==" },
+            }))
+            .unwrap();
+            forget_user_data(&mut secret);
+            let found = secret.data.unwrap_or_default().contains_key(key);
+            assert_eq!(found, kept, "{key} of {kind}");
+        }
+        let mut alone = Secret {
+            data: Some([("value".to_owned(), Default::default())].into()),
+            ..Secret::default()
+        };
+        forget_user_data(&mut alone);
+        assert!(alone.data.unwrap().contains_key("value"), "without an owner");
     }
 }

@@ -1,8 +1,8 @@
 //! Which objects of all stores of a process are kept unpacked, and which are kept as text: those used last, up to a number
 //! each. All others are compressed.
 //!
-//! Nothing here depends on time: an object is packed when others come into use, and compressed when others are packed. So a small installation packs nothing, a
-//! large one all that rests, and a simulation repeats.
+//! Nothing here depends on time: an object is packed when others come into use, and compressed when others are packed. So a
+//! small installation packs nothing, a large one all that rests, and a simulation repeats.
 
 use std::{
     collections::VecDeque,
