@@ -237,9 +237,8 @@ fn inmemory() -> Vec<Rule> {
         allow(CORE, "clusters", "list watch"),
         allow(CORE, "machines", "list watch"),
         allow(CORE, "machines", "patch").beyond("marks a Machine that was a Node once and boots anew"),
-        // Kubeconfigs follow to the address of a new process.
-        allow("", "secrets", "list patch watch"),
-        allow("", "secrets", "get").beyond("bootstrap data without the label of its cluster"),
+        // Bootstrap data is read when a machine boots; kubeconfigs follow to the address of a new process.
+        allow("", "secrets", "get list patch watch"),
     ]
 }
 
